@@ -20,14 +20,26 @@ __all__ = [
 def _groups(rewards: Tensor, group_size: int) -> Tensor:
     """View ``rewards`` [B] as [N, G] after checking that this is possible."""
     if rewards.ndim != 1:
-        raise ValueError(f"rewards: expected one reward per row [B], got shape {tuple(rewards.shape)}")
+        raise ValueError(
+            f"rewards: expected one reward per row [B], got shape {tuple(rewards.shape)}"
+        )
     if group_size < 1 or rewards.numel() == 0 or rewards.numel() % group_size:
         raise ValueError(
             f"group_size: {rewards.numel()} rewards cannot be cut into groups of {group_size}"
         )
     if not bool(torch.isfinite(rewards).all()):
         raise ValueError("rewards: all rewards must be finite")
-    return rewards.view(-1, group_size)
+    return rewards.reshape(-1, group_size)
+
+
+def _centre(groups: Tensor) -> Tensor:
+    """Rewards minus their group's mean, exactly 0 where a group has no spread.
+
+    The float mean of equal rewards need not equal them (0.1 is no binary fraction), and divided by an
+    equally tiny std that error of 1e-8 would become an advantage of 0.007.
+    """
+    centred = groups - groups.mean(dim=1, keepdim=True)
+    return torch.where((groups == groups[:, :1]).all(dim=1, keepdim=True), 0.0, centred)
 
 
 def group_advantages(
@@ -70,7 +82,7 @@ def group_advantages(
             "group_size: 1 leaves nothing to compare an answer with (its centred reward is 0 and its "
             "standard deviation undefined); use at least 2"
         )
-    centred = groups - groups.mean(dim=1, keepdim=True)
+    centred = _centre(groups)
     if divide_by_std:
         centred = centred / (groups.std(dim=1, keepdim=True, correction=ddof) + eps)
     return centred.flatten()
@@ -112,9 +124,11 @@ def batch_advantages(rewards: Float[Tensor, " B"], eps: float = 1e-6) -> Float[T
     tensor([ 1., -1., -1.,  1.])
     """
     if rewards.numel() < 2:
-        raise ValueError(f"rewards: batch whitening needs at least 2 rewards, got {rewards.numel()}")
-    whole = _groups(rewards, rewards.numel())[0]
-    return (whole - whole.mean()) / (whole.std(correction=0) + eps)
+        raise ValueError(
+            f"rewards: batch whitening needs at least 2 rewards, got {rewards.numel()}"
+        )
+    whole = _groups(rewards, rewards.numel())
+    return (_centre(whole) / (whole.std(correction=0) + eps)).flatten()
 
 
 def maxrl_advantages(
@@ -138,8 +152,7 @@ def maxrl_advantages(
         raise ValueError("group_size: MaxRL needs at least 2 answers a group, got 1")
     if bool((groups < 0).any()):
         raise ValueError(f"rewards: MaxRL needs rewards >= 0, got {float(groups.min())}")
-    mean = groups.mean(dim=1, keepdim=True)
-    return ((groups - mean) / (mean + eps)).flatten()
+    return (_centre(groups) / (groups.mean(dim=1, keepdim=True) + eps)).flatten()
 
 
 def zero_spread_share(rewards: Float[Tensor, " B"], group_size: int) -> float:

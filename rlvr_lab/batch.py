@@ -14,6 +14,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -35,6 +36,8 @@ class RolloutBatch:
         attention_mask: [B, T], True on every real token, chosen or forced.
         old_logprobs: [B, T], log π of each token under the policy and temperature that sampled it; 0
             outside ``completion_mask``.
+        entropy: [B, T], entropy of the distribution each token was drawn from, in nats; 0 outside
+            ``completion_mask``.
         truncated: [B], True where the length limit and not an end-of-sequence token ended the answer.
         texts: B completions as text, without the end-of-sequence token.
         group_size: G.
@@ -46,6 +49,7 @@ class RolloutBatch:
     completion_mask: Bool[Tensor, "B T"]
     attention_mask: Bool[Tensor, "B T"]
     old_logprobs: Float[Tensor, "B T"]
+    entropy: Float[Tensor, "B T"]
     truncated: Bool[Tensor, " B"]
     texts: list[str]
     group_size: int
@@ -63,7 +67,23 @@ class RolloutBatch:
         """Tokens of each completion, [B], forced ones and the end-of-sequence token included."""
         return self.attention_mask.sum(dim=1)
 
-    @property
-    def trainable(self) -> Bool[Tensor, " B"]:
-        """Rows with at least one trained token, [B]."""
-        return self.completion_mask.any(dim=1)
+    def groups(self, index: list[int]) -> "RolloutBatch":
+        """The batch of the given groups only, in the given order.
+
+        Raises:
+            IndexError: when there is no such group.
+        """
+        first = torch.tensor(index, device=self.prompt_ids.device) * self.group_size
+        rows = (first[:, None] + torch.arange(self.group_size, device=first.device)).flatten()
+        return RolloutBatch(
+            prompt_ids=self.prompt_ids[index],
+            prompt_mask=self.prompt_mask[index],
+            completion_ids=self.completion_ids[rows],
+            completion_mask=self.completion_mask[rows],
+            attention_mask=self.attention_mask[rows],
+            old_logprobs=self.old_logprobs[rows],
+            entropy=self.entropy[rows],
+            truncated=self.truncated[rows],
+            texts=[self.texts[row] for row in rows.tolist()],
+            group_size=self.group_size,
+        )

@@ -70,5 +70,8 @@ def exact_kl(
     tensor(0.)
     """
     log_p, log_q = logits.log_softmax(-1), ref_logits.log_softmax(-1)
-    # A token that π forbids (log π = −inf) adds nothing, whatever the reference thinks of it.
-    return torch.where(log_p > -torch.inf, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
+    # A token that π forbids (log π = −inf) adds nothing, whatever the reference thinks of it. It is
+    # taken out of the difference, since 0 · inf is nan in the value and in the gradient.
+    allowed = log_p > -torch.inf
+    difference = torch.where(allowed, log_p, 0.0) - torch.where(allowed, log_q, 0.0)
+    return (log_p.exp() * difference).sum(-1)

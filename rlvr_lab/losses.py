@@ -49,16 +49,36 @@ Mask = Bool[Tensor, "B T"]
 Scalar = Float[Tensor, ""]
 
 
-def _check(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+def _column(advantages: Tensor, mask: Tensor) -> Tensor:
     """Advantages as a column [B, 1]; refuses what broadcasting would accept in silence."""
-    if advantages.ndim != 1 or advantages.shape[0] != logprobs.shape[0]:
+    if advantages.ndim != 1 or advantages.shape[0] != mask.shape[0]:
         raise ValueError(
-            f"advantages: expected one per row, shape [{logprobs.shape[0]}], "
-            f"got {tuple(advantages.shape)}"
+            f"advantages: expected one per row, shape [{mask.shape[0]}], got {tuple(advantages.shape)}"
+        )
+    if not bool(torch.isfinite(advantages).all()):
+        raise ValueError("advantages: all advantages must be finite")
+    return advantages.detach()[:, None]
+
+
+def _trained(name: str, logprobs: Tensor, mask: Tensor) -> Tensor:
+    """Log-probs with 0 in place of padding; refuses one of a trained token that is not finite.
+
+    The padding must go before ``exp``: masking the loss alone would turn garbage into a gradient of
+    0 · inf = nan.
+    """
+    if logprobs.shape != mask.shape:
+        raise ValueError(
+            f"{name}: expected the shape of mask, {tuple(mask.shape)}, got {tuple(logprobs.shape)}"
         )
     if not bool(torch.isfinite(logprobs[mask]).all()):
-        raise ValueError("logprobs: a trained token has a log-probability that is not finite")
-    return advantages.detach()[:, None]
+        raise ValueError(f"{name}: a trained token has a log-probability that is not finite")
+    return torch.where(mask, logprobs, 0.0)
+
+
+def _log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """log ρ = log π − log π_old, 0 on padding; gradient flows through ``logprobs`` alone."""
+    old = _trained("old_logprobs", old_logprobs.detach(), mask)
+    return _trained("logprobs", logprobs, mask) - old
 
 
 def _clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
@@ -86,7 +106,7 @@ def reinforce_loss(
     >>> reinforce_loss(-one, torch.tensor([2.0]), one.bool())
     tensor(2.)
     """
-    return average(-_check(logprobs, advantages, mask) * logprobs, mask)
+    return average(-_column(advantages, mask) * _trained("logprobs", logprobs, mask), mask)
 
 
 def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scalar:
@@ -128,7 +148,8 @@ def kl_penalty(
     """β · average(estimator(log π, log π_ref)): the KL term as a *loss*.
 
     Raises:
-        ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``.
+        ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``, or when a
+            log-prob of a trained token is not finite.
 
     >>> one = torch.ones(1, 1)
     >>> kl_penalty(-one, -1.5 * one, one.bool(), 2.0, sequence_mean)
@@ -140,7 +161,8 @@ def kl_penalty(
         return logprobs.new_zeros(())
     if ref_logprobs is None:
         raise ValueError(f"ref_logprobs: needed when kl_coef is positive ({kl_coef})")
-    return kl_coef * average(estimator(logprobs, ref_logprobs.detach()), mask)
+    reference = _trained("ref_logprobs", ref_logprobs.detach(), mask)
+    return kl_coef * average(estimator(_trained("logprobs", logprobs, mask), reference), mask)
 
 
 def ppo_clip_loss(
@@ -165,8 +187,8 @@ def ppo_clip_loss(
     >>> ppo_clip_loss(-one, -one, torch.tensor([2.0]), one.bool())
     tensor(-2.)
     """
-    column = _check(logprobs, advantages, mask)
-    ratio = torch.exp(logprobs - old_logprobs.detach())
+    column = _column(advantages, mask)
+    ratio = torch.exp(_log_ratio(logprobs, old_logprobs, mask))
     return average(-clipped_surrogate(ratio, column, clip_low, clip_high), mask)
 
 
@@ -272,8 +294,8 @@ def gspo_loss(
     >>> gspo_loss(-one, -one, torch.tensor([2.0]), one.bool())
     tensor(-2.)
     """
-    column = _check(logprobs, advantages, mask)
-    log_ratio = torch.where(mask, logprobs - old_logprobs.detach(), 0.0).sum(dim=1)
+    column = _column(advantages, mask)
+    log_ratio = _log_ratio(logprobs, old_logprobs, mask).sum(dim=1)
     ratio = torch.exp(log_ratio / completion_lengths(mask).to(logprobs))[:, None]
     surrogate = clipped_surrogate(ratio, column, clip_low, clip_high)
     return average(-surrogate.expand_as(logprobs), mask)
@@ -295,10 +317,10 @@ def cispo_loss(
     >>> cispo_loss(-one, -one - 1.0, torch.tensor([1.0]), one.bool())
     tensor(1.2800)
     """
-    column = _check(logprobs, advantages, mask)
+    column = _column(advantages, mask)
     _, high = _clip_range(0.0, clip_high)
-    weight = torch.exp(logprobs - old_logprobs).clamp(max=high).detach()
-    return average(-weight * column * logprobs, mask)
+    weight = torch.exp(_log_ratio(logprobs, old_logprobs, mask)).clamp(max=high).detach()
+    return average(-weight * column * _trained("logprobs", logprobs, mask), mask)
 
 
 def clip_fraction(
@@ -315,9 +337,9 @@ def clip_fraction(
     >>> clip_fraction(-one, -one - 1.0, torch.tensor([1.0]), one.bool())
     1.0
     """
-    column = _check(logprobs, advantages, mask)
+    column = _column(advantages, mask)
     low, high = _clip_range(clip_low, clip_high)
     with torch.no_grad():
-        ratio = torch.exp(logprobs - old_logprobs)
+        ratio = torch.exp(_log_ratio(logprobs, old_logprobs, mask))
         dead = ((column > 0) & (ratio > high)) | ((column < 0) & (ratio < low))
         return float(dead[mask].double().mean())

@@ -37,7 +37,7 @@ def entropy(logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
     """
     logp = logits.log_softmax(-1)
     # A forbidden token has π·log π = 0·(−inf); its limit is 0.
-    return -(logp.exp() * logp.clamp(min=-1e30)).sum(-1)
+    return -(logp.exp() * logp.masked_fill(logp == -math.inf, 0.0)).sum(-1)
 
 
 def bootstrap_band(

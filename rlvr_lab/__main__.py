@@ -1,0 +1,145 @@
+"""The command line: ``python -m rlvr_lab {train,pretrain,evaluate,exercises} …``."""
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from tqdm import tqdm
+
+from rlvr_lab import __version__, exercises
+from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
+from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
+from rlvr_lab.runs import Run, load_checkpoint, save_checkpoint
+from rlvr_lab.training import PRESETS, NonFiniteLossError, TrainConfig, TrainState, train
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (2 for a mistake in the arguments)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options, arguments)
+    except (ValueError, FileNotFoundError, PretrainingFailed, NonFiniteLossError) as error:
+        print(f"rlvr_lab: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rlvr_lab", description="RLVR Lab")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help="train a policy and save the run")
+    command.set_defaults(run=_train)
+    command.add_argument("--preset", default="grpo", help=f"one of {', '.join(PRESETS)}")
+    command.add_argument("--out", type=Path, help="write the run (JSON) here")
+    command.add_argument("--checkpoint", type=Path, help="write a checkpoint folder at the end")
+    command.add_argument("--resume", type=Path, help="go on from a checkpoint folder")
+    for field in fields(TrainConfig):
+        _add_field(command, field)
+
+    command = commands.add_parser("pretrain", help="make a base model again")
+    command.set_defaults(run=_pretrain)
+    command.add_argument("world", choices=["sums", "lab"])
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, help="default: data/models/<world>")
+
+    command = commands.add_parser("evaluate", help="pass@1 and pass@16 on the sums")
+    command.set_defaults(run=_evaluate)
+    command.add_argument("model", nargs="?", default="sums")
+    command.add_argument("--problems", type=int, default=256)
+    command.add_argument("--temperature", type=float, default=1.0)
+    command.add_argument("--seed", type=int, default=1)
+
+    command = commands.add_parser("exercises", help="make the exercise stubs from their solutions")
+    command.set_defaults(run=_exercises)
+    command.add_argument("--check", action="store_true", help="only say what differs")
+    return parser
+
+
+def _add_field(command: argparse.ArgumentParser, field) -> None:
+    flag = "--" + field.name.replace("_", "-")
+    if get_origin(field.type) is Literal:
+        command.add_argument(flag, choices=get_args(field.type))
+    elif field.type is bool:
+        command.add_argument(flag, action=argparse.BooleanOptionalAction)
+    elif type(None) in get_args(field.type):
+        command.add_argument(
+            flag, type=lambda text: None if text == "none" else float(text), default="unset"
+        )
+    else:
+        command.add_argument(flag, type=field.type)
+
+
+def _train(options: argparse.Namespace, arguments: list[str]) -> int:
+    if options.preset not in PRESETS:
+        raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
+    given = {
+        field.name: value
+        for field in fields(TrainConfig)
+        if (value := getattr(options, field.name)) not in (None, "unset")
+        or f"--{field.name.replace('_', '-')}" in arguments
+    }
+    if options.resume:
+        config, state = load_checkpoint(options.resume, options.device or "auto")
+        config = replace(config, **given)
+    else:
+        config = replace(PRESETS[options.preset], **given)
+        state = TrainState.begin(config)
+    run = Run(config, [], "python -m rlvr_lab " + " ".join(map(str, arguments)))
+    try:
+        with tqdm(total=config.steps, initial=state.step, unit="step") as bar:
+            for record in train(config, state=state):
+                run.records.append(record)
+                bar.update()
+                bar.set_postfix_str(
+                    f"reward {record['reward']:.2f}, right {record['pass_rate']:.0%}, "
+                    f"length {record['length']:.1f}, KL {record['kl']:.2f}"
+                )
+    except KeyboardInterrupt:
+        print(f"stopped after step {state.step}; what was done is kept", file=sys.stderr)
+    finally:  # whatever ended the run, its records and its last good state are kept
+        if options.out and run.records:
+            print(f"run: {run.save(options.out)}")
+        if options.checkpoint:
+            print(f"checkpoint: {save_checkpoint(config, state, options.checkpoint)}")
+    return 0
+
+
+def _pretrain(options: argparse.Namespace, arguments: list[str]) -> int:
+    folder = options.out or data_folder() / "models" / options.world
+    make = pretrain_sums if options.world == "sums" else pretrain_lab
+    make(folder, options.seed)
+    if options.out is None:
+        build_tokenizer().save_pretrained(data_folder() / "tokenizer")
+    print(f"model: {folder}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
+    policy = load_policy(options.model)
+    measured = evaluate_sums(
+        policy, options.problems, temperature=options.temperature, seed=options.seed
+    )
+    for name, value in measured.items():
+        print(f"{name:8} {value:.3f}")
+    return 0
+
+
+def _exercises(options: argparse.Namespace, arguments: list[str]) -> int:
+    if not options.check:
+        for path in exercises.generate():
+            print(f"wrote {path}")
+        return 0
+    differing = exercises.drift()
+    for path in differing:
+        print(f"differs from its solution: {path}")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Sampling: from prompts to a ``RolloutBatch``.
+
+What makes it quick is what it does not compute: a prompt is read once for its whole group, a finished
+answer leaves the batch, and nothing is sampled past the longest answer.
+"""
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from rlvr_lab.batch import RolloutBatch
+from rlvr_lab.metrics import entropy
+from rlvr_lab.policy import Policy, encode_prompts, prefill
+
+__all__ = ["sample"]
+
+
+@torch.no_grad()
+def sample(
+    policy: Policy,
+    prompts: list[str],
+    group_size: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    forced_words: list[str] | None = None,
+) -> RolloutBatch:
+    """Sample ``group_size`` answers to each prompt.
+
+    Args:
+        policy: model and tokenizer.
+        prompts: N texts, of any lengths.
+        group_size: G answers to each.
+        max_new_tokens: the cap; an answer that reaches it without stopping is ``truncated``.
+        generator: the source of all randomness, on the policy's device.
+        temperature: divides the logits; ``old_logprobs`` are those of the tempered distribution.
+        top_p: keep the smallest set of tokens whose probability reaches this. The log-probs stay those
+            of the full distribution, as in TRL and verl.
+        forced_words: B words that the environment writes as first token of each row. They are part of
+            the text and never trained.
+
+    Raises:
+        ValueError: for a count, temperature or top_p out of range.
+    """
+    _check(group_size, max_new_tokens, temperature, top_p)
+    model, device = policy.model, policy.device
+    was_training = model.training
+    model.eval()
+    prompt_ids, prompt_mask = encode_prompts(policy, prompts)
+    cache, logits = prefill(model, prompt_ids, prompt_mask)
+    rows = len(prompts) * group_size
+    cache.batch_repeat_interleave(group_size)
+    logits = logits.repeat_interleave(group_size, dim=0)
+    start = prompt_mask.sum(dim=1).repeat_interleave(group_size)
+    seen = prompt_mask.bool().repeat_interleave(group_size, dim=0)
+
+    forced = _forced_ids(policy, forced_words, rows)
+    stops = torch.tensor(policy.stop_ids, device=device)
+    ids = torch.full((rows, max_new_tokens), policy.tokenizer.pad_token_id, device=device)
+    logprobs = torch.zeros(rows, max_new_tokens, device=device)
+    spread = torch.zeros(rows, max_new_tokens, device=device)
+    lengths = torch.full((rows,), max_new_tokens, device=device)
+    truncated = torch.ones(rows, dtype=torch.bool, device=device)
+    alive = torch.arange(rows, device=device)
+    for step in range(max_new_tokens):
+        scores = (logits.float() / temperature).log_softmax(-1)
+        token = forced if step == 0 and forced is not None else _draw(scores, top_p, generator)
+        ids[alive, step] = token
+        logprobs[alive, step] = scores.gather(1, token[:, None]).squeeze(1)
+        spread[alive, step] = entropy(scores)
+        stopped = torch.isin(token, stops)
+        if bool(stopped.any()):
+            lengths[alive[stopped]] = step + 1
+            truncated[alive[stopped]] = False
+            keep = (~stopped).nonzero().squeeze(1)
+            alive, token, seen = alive[keep], token[keep], seen[keep]
+            cache.batch_select_indices(keep)
+        if len(alive) == 0 or step == max_new_tokens - 1:
+            break
+        seen = torch.cat([seen, seen.new_ones(len(alive), 1)], dim=1)
+        logits = _decode(model, cache, token, seen, start[alive] + step)
+    if was_training:
+        model.train()
+    forced_tokens = 0 if forced is None else 1
+    return _finish(
+        policy, prompt_ids, prompt_mask, ids, logprobs, spread, lengths, truncated, group_size,
+        forced_tokens,
+    )
+
+
+def _check(group_size: int, max_new_tokens: int, temperature: float, top_p: float) -> None:
+    if group_size < 1:
+        raise ValueError(f"group_size: need at least 1, got {group_size}")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens: need at least 1, got {max_new_tokens}")
+    if not temperature > 0:
+        raise ValueError(f"temperature: must be positive, got {temperature}")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p: must lie in (0, 1], got {top_p}")
+
+
+def _forced_ids(policy: Policy, words: list[str] | None, rows: int) -> Tensor | None:
+    if words is None:
+        return None
+    encoded = [policy.tokenizer.encode(word, add_special_tokens=False) for word in words]
+    if len(words) != rows or any(len(e) != 1 for e in encoded):
+        raise ValueError(f"forced_words: expected {rows} words of one token each")
+    return torch.tensor([e[0] for e in encoded], device=policy.device)
+
+
+def _draw(scores: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
+    """One token a row from log-probabilities [rows, V]."""
+    probs = scores.exp()
+    if top_p < 1:
+        ordered, index = probs.sort(dim=-1, descending=True)
+        # A token stays while the mass *before* it is below top_p: at least one always does.
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
+        probs = torch.zeros_like(probs).scatter(1, index, ordered)
+    return torch.multinomial(probs, 1, generator=generator).squeeze(1)
+
+
+def _decode(model, cache: DynamicCache, token: Tensor, seen: Tensor, position: Tensor) -> Tensor:
+    """One decoding step: the logits [rows, V] after ``token``."""
+    return model(
+        input_ids=token[:, None],
+        attention_mask=seen.long(),
+        position_ids=position[:, None],
+        past_key_values=cache,
+        use_cache=True,
+    ).logits[:, -1]
+
+
+def _finish(
+    policy, prompt_ids, prompt_mask, ids, logprobs, spread, lengths, truncated, group_size, forced_tokens
+) -> RolloutBatch:
+    """Cut to the longest answer, build the masks from positions, decode the texts."""
+    width = int(lengths.max())
+    ids, logprobs, spread = ids[:, :width], logprobs[:, :width], spread[:, :width]
+    position = torch.arange(width, device=ids.device)
+    attention = position < lengths[:, None]
+    mask = attention & (position >= forced_tokens)
+    ends = (lengths - (~truncated).long()).tolist()
+    texts = policy.tokenizer.batch_decode([row[:end] for row, end in zip(ids.tolist(), ends)])
+    return RolloutBatch(
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask.bool(),
+        completion_ids=ids,
+        completion_mask=mask,
+        attention_mask=attention,
+        old_logprobs=logprobs.masked_fill(~mask, 0.0),
+        entropy=spread.masked_fill(~mask, 0.0),
+        truncated=truncated,
+        texts=texts,
+        group_size=group_size,
+    )

@@ -1,0 +1,160 @@
+"""The sums: seeded problems, their prompts, their worked solutions and their verdicts.
+
+A problem asks for the last digit of a sum of 4–8 digits, written into a form of eight boxes of which
+some stay empty:
+
+    prompt       7+5+8+3....?
+    completion   <think>7203</think>=3     (the chain of running sums, modulo 10)
+    completion   =3                        (the same, answered directly)
+
+The sum is taken modulo 10 so that every number is one token. The price: a guess is right one time in
+ten, so pass@16 of a model that cannot add is already 0.81. The empty boxes put each digit at a constant
+distance from its place in the chain, which makes the chain quick to learn for a very small network.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Protocol
+
+from rlvr_lab.verifiers import Verdict, is_well_formed, verify_sum
+
+__all__ = ["Problem", "Sums", "SumsMixture", "Task"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with a checkable answer.
+
+    Attributes:
+        prompt: the text the policy reads.
+        answer: what the verifier compares with.
+        difficulty: number of operations needed, at least 1.
+    """
+
+    prompt: str
+    answer: int
+    difficulty: int = 1
+
+
+class Task(Protocol):
+    """A source of problems that can grade its own answers."""
+
+    def problems(self, count: int, rng: random.Random) -> list[Problem]:
+        """Draw ``count`` problems."""
+
+    def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
+        """Judge one completion."""
+
+    def well_formed(self, text: str) -> bool:
+        """Whether the completion deserves the format reward."""
+
+    def forced_words(self, rows: int, rng: random.Random) -> list[str] | None:
+        """First word of each completion where the environment writes it, else None."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Last digit of a sum of ``min_terms`` to ``max_terms`` digits; difficulty is the terms less one.
+
+    Raises:
+        ValueError: unless 2 ≤ min_terms ≤ max_terms.
+
+    >>> Sums().problems(1, random.Random(0))[0]
+    Problem(prompt='6+0+4+8+7+6+4.?', answer=5, difficulty=6)
+    """
+
+    min_terms: int = 4
+    max_terms: int = 8
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.min_terms <= self.max_terms:
+            raise ValueError(
+                f"min_terms, max_terms: need 2 <= min_terms <= max_terms, "
+                f"got {self.min_terms} and {self.max_terms}"
+            )
+
+    def problems(self, count: int, rng: random.Random) -> list[Problem]:
+        """Draw ``count`` problems, digits and number of terms uniform."""
+        if count < 1:
+            raise ValueError(f"count: need at least 1 problem, got {count}")
+        drawn = []
+        for _ in range(count):
+            digits = [
+                rng.randrange(10) for _ in range(rng.randint(self.min_terms, self.max_terms))
+            ]
+            prompt = "+".join(map(str, digits)) + "." * (self.max_terms - len(digits)) + "?"
+            drawn.append(Problem(prompt, sum(digits) % 10, len(digits) - 1))
+        return drawn
+
+    def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
+        """Verdict on ``text``; see ``verifiers.verify_sum``."""
+        return verify_sum(text, problem.answer, truncated)
+
+    def well_formed(self, text: str) -> bool:
+        """One optional ``<think>…</think>`` block and one final ``=answer``."""
+        return is_well_formed(text)
+
+    def forced_words(self, rows: int, rng: random.Random) -> None:
+        """The environment writes nothing: the policy chooses every token."""
+        return None
+
+
+@dataclass(frozen=True)
+class SumsMixture:
+    """How the sums' base model was taught to answer: well sometimes, badly often.
+
+    Attributes:
+        direct: share of answers given at once, without a chain of thought.
+        hasty: share of answers whose chain breaks off early and guesses from there.
+        malformed: share of answers whose tags are missing or unclosed.
+        slip: chance of a wrong addition at each step of a chain; the chain goes on from the slip.
+        wait_after_slip: chance of writing ``wait`` after a slip and redoing the step.
+        wait_after_right: chance of writing ``wait`` after a right step and repeating it.
+
+    The remaining share, 1 − direct − hasty − malformed, are whole chains.
+    """
+
+    direct: float = 0.50
+    hasty: float = 0.08
+    malformed: float = 0.18
+    slip: float = 0.04
+    wait_after_slip: float = 0.40
+    wait_after_right: float = 0.02
+
+    @classmethod
+    def clean(cls) -> "SumsMixture":
+        """Flawless whole chains only: the first stage of pretraining."""
+        return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def chain(self, problem: Problem, rng: random.Random) -> tuple[list[str], int]:
+        """The words of a chain of running sums, slips and second thoughts included, and its sum."""
+        digits = [int(digit) for digit in problem.prompt.rstrip(".?").split("+")]
+        words, total = [str(digits[0])], digits[0]
+        for digit in digits[1:]:
+            right = (total + digit) % 10
+            slipped = rng.random() < self.slip
+            total = (right + rng.randrange(1, 10)) % 10 if slipped else right
+            words.append(str(total))
+            if rng.random() < (self.wait_after_slip if slipped else self.wait_after_right):
+                words += ["wait", str(right)]
+                total = right
+        return words, total
+
+    def solve(self, problem: Problem, rng: random.Random) -> str:
+        """One completion drawn from the mixture.
+
+        >>> SumsMixture.clean().solve(Problem("7+5+8.....?", 0, 2), random.Random(0))
+        '<think>720</think>=0'
+        """
+        kind = rng.random()
+        if kind < self.direct:
+            # The direct answerer cannot add in its head: it is right one time in ten.
+            return f"={rng.randrange(10)}"
+        words, total = self.chain(problem, rng)
+        chain = "".join(words)
+        if kind < self.direct + self.hasty:
+            chain = "".join(words[: rng.randint(1, len(words) - 1)])
+            return f"<think>{chain}</think>={rng.randrange(10)}"
+        if kind > 1 - self.malformed:
+            return f"{chain}={total}" if rng.random() < 0.5 else f"<think>{chain}={total}"
+        return f"<think>{chain}</think>={total}"
