@@ -12,7 +12,7 @@ from rlvr_lab import __version__, exercises
 from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
 from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
 from rlvr_lab.runs import Run, load_checkpoint, save_checkpoint
-from rlvr_lab.training import PRESETS, NonFiniteLossError, TrainConfig, TrainState, train
+from rlvr_lab.training import PRESETS, WORLDS, NonFiniteLossError, TrainConfig, TrainState, train
 
 __all__ = ["main"]
 
@@ -88,7 +88,8 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         config, state = load_checkpoint(options.resume, options.device or "auto")
         config = replace(config, **given)
     else:
-        config = replace(PRESETS[options.preset], **given)
+        world = WORLDS[options.world or "sums"]
+        config = replace(PRESETS[options.preset], **{**world, **given})
         state = TrainState.begin(config)
     run = Run(config, [], "python -m rlvr_lab " + " ".join(map(str, arguments)))
     try:

@@ -67,8 +67,8 @@ class LengthLab:
     def solve(self, problem: Problem, rng: random.Random) -> str:
         """A completion of the base: an outcome and a geometric number of filler words.
 
-        >>> LengthLab().solve(Problem("?", 1), random.Random(1))
-        'rightokokok'
+        >>> LengthLab().solve(Problem("?", 1), random.Random(3))
+        'rightokokokok'
         """
         outcome = self.forced_words(1, rng)[0]
         words = [outcome]
@@ -78,7 +78,9 @@ class LengthLab:
 
 
 @torch.no_grad()
-def exact_lengths(policy: Policy, max_new_tokens: int, temperature: float = 1.0) -> dict[str, float]:
+def exact_lengths(
+    policy: Policy, max_new_tokens: int, temperature: float = 1.0
+) -> dict[str, float]:
     """Expected completion length after each outcome, from the stop probabilities, in tokens.
 
     E[L] = Σ_{t≥0} P(L > t), and P(L > t) is a product of chances of going on. Only the one filler word

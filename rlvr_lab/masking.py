@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Average", "completion_lengths", "constant_mean", "masked_mean", "sequence_mean", "token_mean"]
+__all__ = [
+    "Average",
+    "completion_lengths",
+    "constant_mean",
+    "masked_mean",
+    "sequence_mean",
+    "token_mean",
+]
 
 Average = Callable[[Float[Tensor, "B T"], Bool[Tensor, "B T"]], Float[Tensor, ""]]
 """A function ``(x [B, T], mask [B, T]) -> scalar``."""

@@ -285,7 +285,11 @@ def _x_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) -> 
 _PANELS = [
     ("Reward", "per answer", {"reward": "reward", "pass_rate": "pass rate"}),
     ("KL to the reference", "nats per token", {"kl": ""}),
-    ("Length of the answers", "tokens", {"length": "all", "length_right": "right", "length_wrong": "wrong"}),
+    (
+        "Length of the answers",
+        "tokens",
+        {"length": "all", "length_right": "right", "length_wrong": "wrong"},
+    ),
     ("Entropy", "nats per token", {"entropy": ""}),
 ]
 
@@ -336,7 +340,9 @@ def plot_run(
             ax.set_ylim(top=max(1.12, 1.05 * top))
         _x_limits(ax, [records, *earlier.values()], total)
         _label_ends(
-            ax, [e for k, text in keys.items() if text for e in _end(records, k, text, smooth)], size=8.5
+            ax,
+            [e for k, text in keys.items() if text for e in _end(records, k, text, smooth)],
+            size=8.5,
         )
         for number, (step, _) in enumerate(marks, start=1):
             _mark(ax, step, number)

@@ -27,7 +27,9 @@ class PretrainingFailed(RuntimeError):
     """The base did not pass its gate; nothing was written."""
 
 
-def _encode(policy: Policy, pairs: list[tuple[str, str]], trained_from: int = 0) -> tuple[Tensor, Tensor]:
+def _encode(
+    policy: Policy, pairs: list[tuple[str, str]], trained_from: int = 0
+) -> tuple[Tensor, Tensor]:
     """Ids and labels of prompt + completion + end, right-padded; −100 where nothing is trained."""
     tokenizer, rows, labels = policy.tokenizer, [], []
     for prompt, completion in pairs:
@@ -85,7 +87,9 @@ def evaluate_sums(
     prompts = [problem.prompt for problem in drawn]
     batch = sample(policy, prompts, samples, 40, generator, temperature)
     verdicts = grade(task, drawn, batch.texts, batch.truncated.tolist())
-    right = [sum(v.correct for v in verdicts[i : i + samples]) for i in range(0, len(verdicts), samples)]
+    right = [
+        sum(v.correct for v in verdicts[i : i + samples]) for i in range(0, len(verdicts), samples)
+    ]
     chains = [
         verdict
         for text, verdict in zip(batch.texts, verdicts, strict=True)
@@ -190,6 +194,12 @@ def pretrain_lab(
     target = 2 + (1 - task.stop) / task.stop
     if any(abs(length / target - 1) > 0.15 for length in measured.values()):
         raise PretrainingFailed(f"seed {seed}: lengths {measured} are far from {target:.2f}")
-    card = {"stop": task.stop, "seed": seed, "steps": steps, "batch_size": 256, "measured": measured}
+    card = {
+        "stop": task.stop,
+        "seed": seed,
+        "steps": steps,
+        "batch_size": 256,
+        "measured": measured,
+    }
     _write(policy, Path(folder), card)
     return card

@@ -84,7 +84,15 @@ def sample(
         model.train()
     forced_tokens = 0 if forced is None else 1
     return _finish(
-        policy, prompt_ids, prompt_mask, ids, logprobs, spread, lengths, truncated, group_size,
+        policy,
+        prompt_ids,
+        prompt_mask,
+        ids,
+        logprobs,
+        spread,
+        lengths,
+        truncated,
+        group_size,
         forced_tokens,
     )
 
@@ -132,7 +140,16 @@ def _decode(model, cache: DynamicCache, token: Tensor, seen: Tensor, position: T
 
 
 def _finish(
-    policy, prompt_ids, prompt_mask, ids, logprobs, spread, lengths, truncated, group_size, forced_tokens
+    policy,
+    prompt_ids,
+    prompt_mask,
+    ids,
+    logprobs,
+    spread,
+    lengths,
+    truncated,
+    group_size,
+    forced_tokens,
 ) -> RolloutBatch:
     """Cut to the longest answer, build the masks from positions, decode the texts."""
     width = int(lengths.max())

@@ -92,7 +92,9 @@ class Run:
         except FileNotFoundError:
             raise FileNotFoundError(f"path: there is no run file {path}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"path: {path} is damaged, it is not complete JSON ({error})") from None
+            raise ValueError(
+                f"path: {path} is damaged, it is not complete JSON ({error})"
+            ) from None
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"path: {path} is no saved run ({error})") from None
 

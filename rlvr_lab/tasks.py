@@ -79,9 +79,7 @@ class Sums:
             raise ValueError(f"count: need at least 1 problem, got {count}")
         drawn = []
         for _ in range(count):
-            digits = [
-                rng.randrange(10) for _ in range(rng.randint(self.min_terms, self.max_terms))
-            ]
+            digits = [rng.randrange(10) for _ in range(rng.randint(self.min_terms, self.max_terms))]
             prompt = "+".join(map(str, digits)) + "." * (self.max_terms - len(digits)) + "?"
             drawn.append(Problem(prompt, sum(digits) % 10, len(digits) - 1))
         return drawn

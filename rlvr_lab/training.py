@@ -7,15 +7,16 @@ of the table in ``losses``.
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rlvr_lab import advantages as adv
 from rlvr_lab.batch import RolloutBatch
+from rlvr_lab.config import FIXED_DURING_A_RUN, PRESETS, WORLDS, TrainConfig, describe
 from rlvr_lab.kl import k1, k2, k3
 from rlvr_lab.length_lab import LengthLab
 from rlvr_lab.losses import (
@@ -32,131 +33,17 @@ from rlvr_lab.rewards import accuracy_rewards, format_rewards, grade, kl_shaped_
 from rlvr_lab.rollouts import sample
 from rlvr_lab.tasks import Sums, Task
 
-__all__ = ["PRESETS", "NonFiniteLossError", "TrainConfig", "TrainState", "train"]
+__all__ = [
+    "PRESETS",
+    "WORLDS",
+    "NonFiniteLossError",
+    "TrainConfig",
+    "TrainState",
+    "describe",
+    "train",
+]
 
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
-FIXED_DURING_A_RUN = ("world", "base", "p_right", "steps", "optimizer", "seed", "device")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that defines a run. Frozen: change it with ``dataclasses.replace``.
-
-    Attributes:
-        world: ``sums`` or ``lab`` (the length laboratory).
-        base: a name, folder or hub id for ``load_policy``; "" means the world's shipped base.
-        steps: number of rollout-and-update steps.
-        prompts_per_step: N.
-        group_size: G, answers to each prompt.
-        max_new_tokens: cap on a completion, in tokens.
-        temperature: of sampling and of all log-probabilities.
-        top_p: nucleus of the sampling; 1 samples from the whole distribution.
-        baseline: what a reward is compared with: the ``group`` mean, the mean of the group's others
-            (``leave_one_out``), the ``batch`` mean (whitened), nothing (``none``), or the group mean with
-            division by it (``maxrl``).
-        divide_by_std: divide by the group's standard deviation; with ``baseline="group"`` only.
-        average: ``sequence`` (1/|o|, GRPO), ``token`` (DAPO) or ``constant`` (Dr. GRPO).
-        constant_length: L of the constant average, in tokens; None means ``max_new_tokens``.
-        ratio: ``token`` (PPO, GRPO), ``sequence`` (GSPO), ``cispo`` (detached weight) or ``none``.
-        clip_low: ε_low of the clip.
-        clip_high: ε_high of the clip.
-        kl_coef: β ≥ 0, weight of the KL to the reference policy.
-        kl_estimator: ``k1``, ``k2`` or ``k3``: what is differentiated when the KL is in the loss.
-        kl_in: ``loss`` or ``reward``.
-        updates_per_batch: passes over each batch of rollouts.
-        minibatches: parts of a batch, by groups; one optimiser step each.
-        optimizer: ``adamw`` (β .9, .95, no decay) or ``sgd`` (plain).
-        learning_rate: of the optimiser.
-        max_grad_norm: gradients are clipped to this norm; None leaves them alone.
-        format_bonus: reward for a well-formed completion, on top of 1 for a right one.
-        p_right: the laboratory's coin.
-        seed: of problems and sampling. Step k draws from (seed, k), so two runs that differ in one
-            setting see the same problems.
-        device: see ``policy.resolve_device``.
-
-    Raises:
-        ValueError: naming the field, for a value that makes no sense.
-    """
-
-    world: Literal["sums", "lab"] = "sums"
-    base: str = ""
-    steps: int = 60
-    prompts_per_step: int = 16
-    group_size: int = 16
-    max_new_tokens: int = 40
-    temperature: float = 1.0
-    top_p: float = 1.0
-    baseline: Literal["group", "leave_one_out", "batch", "none", "maxrl"] = "group"
-    divide_by_std: bool = True
-    average: Literal["sequence", "token", "constant"] = "sequence"
-    constant_length: float | None = None
-    ratio: Literal["token", "sequence", "cispo", "none"] = "token"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    kl_coef: float = 0.0
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    kl_in: Literal["loss", "reward"] = "loss"
-    updates_per_batch: int = 1
-    minibatches: int = 1
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 3e-4
-    max_grad_norm: float | None = 1.0
-    format_bonus: float = 0.1
-    p_right: float = 0.5
-    seed: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if get_origin(field.type) is Literal:
-                _require(self, field.name, getattr(self, field.name) in get_args(field.type),
-                         f"one of {', '.join(get_args(field.type))}")
-        for name in ("steps", "prompts_per_step", "group_size", "max_new_tokens",
-                     "updates_per_batch", "minibatches"):
-            _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("temperature", "learning_rate"):
-            _require(self, name, getattr(self, name) > 0, "positive")
-        for name in ("kl_coef", "format_bonus", "clip_high"):
-            _require(self, name, getattr(self, name) >= 0, "not negative")
-        for name in ("constant_length", "max_grad_norm"):
-            value = getattr(self, name)
-            _require(self, name, value is None or value > 0, "positive or None")
-        _require(self, "clip_low", 0 <= self.clip_low <= 1, "between 0 and 1")
-        _require(self, "top_p", 0 < self.top_p <= 1, "in (0, 1]")
-        _require(self, "p_right", 0 < self.p_right < 1, "strictly between 0 and 1")
-        _require(self, "minibatches", self.minibatches <= self.prompts_per_step,
-                 f"at most prompts_per_step ({self.prompts_per_step})")
-        compares = self.baseline in ("group", "leave_one_out", "maxrl")
-        _require(self, "group_size", not compares or self.group_size > 1,
-                 f"at least 2 with baseline={self.baseline!r}: one answer has nothing to be compared with")
-        _require(self, "divide_by_std", not self.divide_by_std or self.baseline == "group",
-                 f"False with baseline={self.baseline!r}: only the group baseline is divided by the std")
-
-    def changes_to(self, other: "TrainConfig") -> list[str]:
-        """What differs, as ``"field: old -> new"``.
-
-        >>> TrainConfig().changes_to(TrainConfig(average="constant"))
-        ['average: sequence -> constant']
-        """
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return [f"{name}: {old} -> {new}" for name, old, new in pairs if old != new]
-
-
-def _require(config: TrainConfig, name: str, holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(f"{name}: must be {rule}, got {getattr(config, name)!r}")
-
-
-_GRPO = TrainConfig()
-PRESETS: dict[str, TrainConfig] = {
-    "reinforce": replace(_GRPO, baseline="batch", divide_by_std=False, ratio="none"),
-    "rloo": replace(_GRPO, baseline="leave_one_out", divide_by_std=False, ratio="none",
-                    average="constant", kl_in="reward", kl_estimator="k1"),
-    "grpo": _GRPO,
-    "dr-grpo": replace(_GRPO, divide_by_std=False, average="constant"),
-    "dapo": replace(_GRPO, average="token", clip_high=0.28),
-}
-"""One row of the algorithms' table each; every other setting is the default."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -327,9 +214,7 @@ def _advantages(
 ) -> Tensor:
     if config.kl_in == "reward" and config.kl_coef > 0:
         mask = batch.completion_mask
-        rewards = kl_shaped_rewards(
-            rewards, batch.old_logprobs, ref_logprobs, mask, config.kl_coef
-        )
+        rewards = kl_shaped_rewards(rewards, batch.old_logprobs, ref_logprobs, mask, config.kl_coef)
     size = config.group_size
     match config.baseline:
         case "group":
@@ -359,11 +244,13 @@ def _policy_loss(config: TrainConfig) -> Callable[..., Tensor]:
     average = _average(config)
     match config.ratio:
         case "token":
-            return partial(ppo_clip_loss, clip_low=config.clip_low, clip_high=config.clip_high,
-                           average=average)
+            return partial(
+                ppo_clip_loss, clip_low=config.clip_low, clip_high=config.clip_high, average=average
+            )
         case "sequence":
-            return partial(gspo_loss, clip_low=config.clip_low, clip_high=config.clip_high,
-                           average=average)
+            return partial(
+                gspo_loss, clip_low=config.clip_low, clip_high=config.clip_high, average=average
+            )
         case "cispo":
             return partial(cispo_loss, clip_high=config.clip_high, average=average)
         case _:
@@ -397,13 +284,15 @@ def _update(
             loss = loss_function(logprobs, old, a, mask)
             if penalised:
                 loss = loss + kl_penalty(
-                    logprobs, ref_logprobs[rows], mask, config.kl_coef, _average(config),
+                    logprobs,
+                    ref_logprobs[rows],
+                    mask,
+                    config.kl_coef,
+                    _average(config),
                     ESTIMATORS[config.kl_estimator],
                 )
             losses.append(float(loss.detach()))
-            clipped.append(
-                clip_fraction(logprobs, old, a, mask, config.clip_low, config.clip_high)
-            )
+            clipped.append(clip_fraction(logprobs, old, a, mask, config.clip_low, config.clip_high))
             if not loss.requires_grad:  # every group of the batch has zero spread
                 norms.append(0.0)
                 continue
@@ -425,14 +314,3 @@ def _update(
         "grad_norm": sum(norms) / len(norms),
         "loss": sum(losses) / len(losses),
     }
-
-
-def describe(config: TrainConfig) -> str:
-    """The settings that differ from the default, in one line for a legend.
-
-    >>> describe(TrainConfig(average="constant"))
-    'average=constant'
-    """
-    default = asdict(TrainConfig())
-    parts = [f"{k}={v}" for k, v in asdict(config).items() if v != default[k]]
-    return ", ".join(parts) or "GRPO, defaults"
