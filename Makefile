@@ -1,60 +1,85 @@
 # make lab     open the course in JupyterLab
-# make test    everything that must hold
-# make format  mend what `make test` says of the layout of the code
+# make test    check everything (its parts: make lint, unit, notebooks, browser)
+# make format  mend the style of code and notebooks
+# make clean   remove .venv and what the tests left behind
+#
+# Variables:   make lab PYTHON=python3.12 VENV=../venv TORCH=cpu LAB_ARGS="--port=9000 --no-browser"
+
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
-LAB_SETTINGS := $(VENV)/share/jupyter/lab/settings/overrides.json
-NOTEBOOK ?= notebooks/00_start_here.ipynb
-# Without a screen a browser cannot open: JupyterLab then prints the address to open elsewhere.
-NO_BROWSER := $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s))),,--no-browser)
+WORKERS ?= 2
+LAB_ARGS ?=
+TORCH ?=
 
-.PHONY: help lab test unit notebooks browser format lint clean
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# On Linux pip brings torch with several GB of CUDA; TORCH=cpu brings the small build.
+ifeq ($(TORCH),cpu)
+PIP += --extra-index-url https://download.pytorch.org/whl/cpu
+endif
+
+FIRST := notebooks/00_start_here.ipynb
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist loadscope
+
+.PHONY: help lab test lint unit notebooks browser format clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
-
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make lab PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-
-# The stamps make a second call quick: pip runs only when what it reads has changed.
-$(VENV)/.lab: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	mkdir -p $(dir $(LAB_SETTINGS))
-	printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},' \
-	  '"@jupyterlab/services-extension:kernel-settings": {"commsOverSubshells": "disabled"}}' > $(LAB_SETTINGS)
-	touch $@
-
-$(VENV)/.test: $(VENV)/.lab
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,scale]'
-	touch $@
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --LabApp.extension_manager=readonly $(NO_BROWSER) $(NOTEBOOK)
+	@browser=; \
+	if [ "$$(uname -s)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+		browser=--no-browser; \
+		echo "No display here: open the address below in a browser (over SSH, forward its port)."; \
+	fi; \
+	exec $(BIN)/python -m jupyterlab $$browser --ip=127.0.0.1 --log-level=WARN \
+		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) \
+		--LabApp.news_url=None --LabApp.extension_manager=readonly \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
-test: lint unit notebooks browser
+# After a failed step nothing more runs, so that pytest's closing line is the verdict.
+test:
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory notebooks
+	@$(MAKE) --no-print-directory browser
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 unit: $(VENV)/.test
-	$(BIN)/pytest -q -m 'not browser'
+	$(PYTEST) $(PARALLEL) -m "not browser" rlvr_lab tests
 
 notebooks: $(VENV)/.test
-	$(BIN)/pytest -q -p no:jaxtyping --nbval-lax --nbval-current-env --nbval-cell-timeout 180 \
-	  -n 2 --dist loadscope notebooks
+	$(PYTEST) $(PARALLEL) --nbval-lax --nbval-current-env --nbval-cell-timeout 120 $(NOTEBOOKS)
 
+# On its own, because it measures times; skipped without Chromium, unless CI=true.
 browser: $(VENV)/.test
-	$(BIN)/pytest -q -m browser tests/browser
+	$(PYTEST) -m browser tests/browser
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache test-artifacts
+	rm -rf $(VENV) .pytest_cache .ruff_cache test-artifacts
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed. If you have one: make lab PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: pip runs only when what it would read has changed.
+$(VENV)/.lab: pyproject.toml constraints.txt rlvr_lab/jupyter/overrides.json | $(BIN)/python
+	@echo "Installing the course into $(VENV): a few minutes, once."
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt rlvr_lab/jupyter/overrides.json | $(BIN)/python
+	@echo "Installing the course and its tests into $(VENV): a few minutes, once."
+	$(PIP) --editable ".[test,scale]"
+	@touch $@ $(VENV)/.lab

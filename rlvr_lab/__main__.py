@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from tqdm import tqdm
 
-from rlvr_lab import __version__, exercises
+from rlvr_lab import __version__
 from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
 from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
 from rlvr_lab.runs import Run, load_checkpoint, save_checkpoint
@@ -61,34 +61,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_field(command: argparse.ArgumentParser, field) -> None:
-    flag = "--" + field.name.replace("_", "-")
+def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
+    """One flag for one field of the config; absent from the result unless it is given."""
+    flag, absent = "--" + field.name.replace("_", "-"), argparse.SUPPRESS
     if get_origin(field.type) is Literal:
-        command.add_argument(flag, choices=get_args(field.type))
+        command.add_argument(flag, choices=get_args(field.type), default=absent)
     elif field.type is bool:
-        command.add_argument(flag, action=argparse.BooleanOptionalAction)
+        command.add_argument(flag, action=argparse.BooleanOptionalAction, default=absent)
     elif type(None) in get_args(field.type):
-        command.add_argument(
-            flag, type=lambda text: None if text == "none" else float(text), default="unset"
-        )
+        command.add_argument(flag, type=_number_or_none, metavar="NUMBER|none", default=absent)
     else:
-        command.add_argument(flag, type=field.type)
+        command.add_argument(flag, type=field.type, default=absent)
+
+
+def _number_or_none(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.preset not in PRESETS:
         raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
     given = {
-        field.name: value
-        for field in fields(TrainConfig)
-        if (value := getattr(options, field.name)) not in (None, "unset")
-        or f"--{field.name.replace('_', '-')}" in arguments
+        f.name: getattr(options, f.name) for f in fields(TrainConfig) if hasattr(options, f.name)
     }
     if options.resume:
-        config, state = load_checkpoint(options.resume, options.device or "auto")
+        config, state = load_checkpoint(options.resume, given.get("device", "auto"))
         config = replace(config, **given)
     else:
-        world = WORLDS[options.world or "sums"]
+        world = WORLDS[given.get("world", "sums")]
         config = replace(PRESETS[options.preset], **{**world, **given})
         state = TrainState.begin(config)
     run = Run(config, [], "python -m rlvr_lab " + " ".join(map(str, arguments)))
@@ -132,6 +132,8 @@ def _evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _exercises(options: argparse.Namespace, arguments: list[str]) -> int:
+    from rlvr_lab import exercises  # reads notebooks, which training needs not
+
     if not options.check:
         for path in exercises.generate():
             print(f"wrote {path}")

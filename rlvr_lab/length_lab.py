@@ -64,6 +64,11 @@ class LengthLab:
         """The outcome of each row, a coin of bias ``p_right``."""
         return ["right" if rng.random() < self.p_right else "wrong" for _ in range(rows)]
 
+    def measure(self, policy: Policy, max_new_tokens: int, temperature: float) -> dict[str, float]:
+        """``exact_length_right`` and ``exact_length_wrong``; see ``exact_lengths``."""
+        lengths = exact_lengths(policy, max_new_tokens, temperature)
+        return {f"exact_{name}": value for name, value in lengths.items()}
+
     def solve(self, problem: Problem, rng: random.Random) -> str:
         """A completion of the base: an outcome and a geometric number of filler words.
 

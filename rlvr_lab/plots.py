@@ -1,15 +1,15 @@
 """Metrics in, pictures out: one function a picture, ``plot_x(data, ax=None) -> Axes``.
 
-Object-oriented matplotlib with the Agg canvas only. pyplot keeps global state, and a figure drawn in a
-training thread must not meddle with one that a cell is drawing.
+Object-oriented matplotlib with the Agg canvas only: pyplot keeps global state, and a figure drawn
+in a training thread must not meddle with one that a cell is drawing.
 
-One colour, one meaning, through the whole course (``COLOURS``, after Okabe and Ito). Line style, marker
-or a label at the line's end says the same again, so that colour is never the only cue.
+One colour, one meaning, through the whole course (``COLOURS``, after Okabe and Ito). Line style,
+marker or a label at the line's end says the same again: colour is never the only cue.
 """
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -26,21 +25,19 @@ from rlvr_lab.metrics import bootstrap_band
 
 __all__ = [
     "COLOURS",
-    "describe_run",
+    "INK",
+    "STYLES",
+    "axes_or_new",
+    "label_ends",
     "new_figure",
+    "plain_legend",
     "plot_band",
-    "plot_curve",
     "plot_gradient_share",
     "plot_kl_estimators",
     "plot_length_drift",
-    "plot_lengths",
-    "plot_run",
     "plot_std_multiplier",
-    "read_change",
     "show",
 ]
-
-Record = Mapping[str, Any]
 
 COLOURS = {
     "policy": "#0072B2",
@@ -52,29 +49,9 @@ COLOURS = {
     "length": "#000000",
     "entropy": "#56B4E9",
 }
-_STYLES = {"reference": (0, (5, 2)), "right": "-", "wrong": "-", "length": (0, (1, 1))}
-_MARKERS = {"right": "o", "wrong": "X"}
-_MEANING = {
-    "pass_rate": "right",
-    "reward_accuracy": "right",
-    "reward_format": "reference",
-    "length_right": "right",
-    "length_wrong": "wrong",
-}
-_UNITS = {
-    "reward": "reward per answer",
-    "pass_rate": "share of right answers",
-    "kl": "nats per token",
-    "entropy": "nats per token",
-    "length": "tokens",
-    "length_right": "tokens",
-    "length_wrong": "tokens",
-}
-_RUN_STYLES = [(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (8, 3))]
-_GRID, _INK, _DPI = "#E4E4E4", "#333333", 100
-
-
-# --- figures -----------------------------------------------------------------------------------------
+STYLES = {"reference": (0, (5, 2)), "right": "-", "wrong": "-", "length": (0, (1, 1))}
+INK = "#333333"
+_GRID, _DPI = "#E4E4E4", 100
 
 
 def new_figure(
@@ -118,12 +95,12 @@ def _tidy(ax: Axes) -> None:
     ax.spines[["left", "bottom"]].set_color("#999999")
     ax.grid(True, color=_GRID, linewidth=0.8)
     ax.set_axisbelow(True)
-    ax.tick_params(labelsize=9, colors=_INK, length=3)
-    ax.xaxis.label.set(color=_INK, size=9)
-    ax.yaxis.label.set(color=_INK, size=9)
+    ax.tick_params(labelsize=9, colors=INK, length=3)
+    ax.xaxis.label.set(color=INK, size=9)
+    ax.yaxis.label.set(color=INK, size=9)
 
 
-def _axes(ax: Axes | None) -> Axes:
+def axes_or_new(ax: Axes | None) -> Axes:
     return new_figure(height=3.4)[1] if ax is None else ax
 
 
@@ -132,12 +109,12 @@ def _dark(colour: str) -> tuple[float, float, float]:
     return tuple(0.6 * part for part in to_rgb(colour))
 
 
-def _legend(ax: Axes, **options: Any) -> None:
-    ax.legend(frameon=False, fontsize=9, labelcolor=_INK, **options)
+def plain_legend(ax: Axes, **options: Any) -> None:
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
 
 
-def _label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], size: float = 9) -> None:
-    """Write ``(x, y, text, colour)`` right of the line ends, moved apart where they would collide."""
+def label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], size: float = 9) -> None:
+    """Write ``(x, y, text, colour)`` right of line ends, moved apart where they would collide."""
     ends = sorted((end for end in ends if math.isfinite(end[1])), key=lambda end: end[1])
     if not ends:
         return
@@ -167,201 +144,157 @@ def _label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], size: float
         )
 
 
-# --- curves of a run ---------------------------------------------------------------------------------
-
-
-def _column(records: Iterable[Record], key: str) -> np.ndarray:
-    """One metric over the records; NaN where it is missing, None or not finite."""
-    values = [record.get(key) for record in records]
-    column = np.array([math.nan if value is None else float(value) for value in values])
-    return np.where(np.isfinite(column), column, math.nan)
-
-
-def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over the last ``window`` values that exist; a gap in the data stays a gap."""
-    smooth = np.full(len(values), math.nan)
-    for i in range(len(values)):
-        recent = values[max(0, i - window + 1) : i + 1]
-        if not np.isnan(values[i]):
-            smooth[i] = np.nanmean(recent)
-    return smooth
-
-
-def plot_curve(
-    records: Sequence[Record],
-    key: str,
+def plot_band(
+    curves: ArrayLike,
     ax: Axes | None = None,
-    label: str | None = None,
-    smooth: int = 1,
-    colour: str | None = None,
+    label: str = "",
+    colour: str = "policy",
+    steps: ArrayLike | None = None,
     style: Any = None,
-    faint: bool = False,
 ) -> Axes:
-    """One metric of a run over its steps; with ``smooth`` > 1 the raw data stays faint underneath.
+    """Mean over seeds with a bootstrap band of 95 %; the number of seeds goes into the label.
 
     Args:
-        records: metrics records of ``train``.
-        key: the metric, e.g. ``"reward"``. Missing, None and NaN leave gaps.
+        curves: [S, T], one row a seed; NaN where a seed has no value.
         ax: where to draw.
         label: for the legend.
-        smooth: window of the trailing mean, in steps; 1 draws the data as they are.
-        colour: by default the metric's own of ``COLOURS``.
-        style: line style, by default the metric's own.
-        faint: draw it as background, without raw data.
-
-    Raises:
-        ValueError: when ``smooth`` < 1.
+        colour: a meaning of ``COLOURS`` or a colour.
+        steps: [T], by default 1 … T.
+        style: line style, by default the meaning's own.
     """
-    if smooth < 1:
-        raise ValueError(f"smooth: need a window of at least 1 step, got {smooth}")
-    ax = _axes(ax)
-    meaning = _MEANING.get(key, key)
-    colour = colour or COLOURS.get(meaning, COLOURS["policy"])
-    style = style or _STYLES.get(meaning, "-")
-    steps = [record.get("step", i) for i, record in enumerate(records)]
-    values = _column(records, key)
-    marker = _MARKERS.get(meaning) or ("." if np.isfinite(values).sum() < 2 else None)
-    if smooth > 1 and not faint:
-        ax.plot(steps, values, color=colour, linewidth=1, alpha=0.3)
-    ax.plot(
-        steps,
-        _smoothed(values, smooth),
-        color=colour,
-        linestyle=style,
-        linewidth=1.4 if faint else 2,
-        alpha=0.55 if faint else 1,
-        marker=marker,
-        markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        markevery=max(1, len(steps) // 8),
-        label=label,
-    )
+    ax = axes_or_new(ax)
+    curves = np.asarray(curves, dtype=float)
+    mean, low, high = bootstrap_band(curves)
+    steps = np.arange(1, len(mean) + 1) if steps is None else np.asarray(steps)
+    style = style or STYLES.get(colour, "-")
+    colour = COLOURS.get(colour, colour)
+    ax.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    name = f"{label}, n = {len(curves)} seeds" if label else f"n = {len(curves)} seeds"
+    ax.plot(steps, mean, color=colour, linestyle=style, linewidth=2, label=name)
     ax.set_xlabel("step")
-    ax.set_ylabel(_UNITS.get(key, key.replace("_", " ")))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    if label:
-        _legend(ax)
+    plain_legend(ax)
     return ax
 
 
-def plot_lengths(
-    records: Sequence[Record], ax: Axes | None = None, smooth: int = 1, total: int | None = None
+def plot_std_multiplier(
+    p: ArrayLike,
+    multipliers: Mapping[int, ArrayLike],
+    limit: ArrayLike | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """Length of all, right and wrong answers over the steps of a run, in tokens.
+    """What dividing by the std multiplies the gradient by, against the pass rate of the prompt.
 
     Args:
-        records: metrics records of ``train``.
+        p: pass rates, the x axis.
+        multipliers: group size G → multiplier at each ``p``.
+        limit: the curve for G → ∞.
         ax: where to draw.
-        smooth: window of the trailing mean, in steps.
-        total: the last step the axis shall reach; by default that of the records.
     """
-    ax = _axes(ax)
-    names = {"length": "all", "length_right": "right", "length_wrong": "wrong"}
-    for key in names:
-        plot_curve(records, key, ax, smooth=smooth)
-    ax.set_ylim(bottom=0)
-    _x_limits(ax, [records], total)
-    _label_ends(ax, [end for key in names for end in _end(records, key, names[key], smooth)])
+    ax = axes_or_new(ax)
+    p = np.asarray(p, dtype=float)
+    sizes = sorted(multipliers)
+    finite = [np.asarray(multipliers[size], dtype=float) for size in sizes]
+    for i, values in enumerate(finite):
+        shade = 0.25 + 0.75 * (i + 1) / len(sizes)
+        ax.plot(p, values, color=COLOURS["policy"], alpha=shade, linewidth=1 + 1.2 * shade)
+    highest = max((float(np.nanmax(values)) for values in finite), default=1.0)
+    ax.set_ylim(0, 1.15 * highest)
+    ends = [
+        (float(p[-1]), float(values[-1]), f"G = {size}", COLOURS["policy"])
+        for size, values in zip(sizes, finite, strict=True)
+    ]
+    if limit is not None:
+        limit = np.asarray(limit, dtype=float)
+        ax.plot(p, limit, color=COLOURS["reference"], linestyle=STYLES["reference"], linewidth=1.6)
+        ends.append((float(p[-1]), float(limit[-1]), "G → ∞", COLOURS["reference"]))
+    ax.set_xlim(float(p[0]), float(p[-1]))
+    ax.set_xlabel("pass rate p of the prompt")
+    ax.set_ylabel("multiplier of the gradient ∇p")
+    label_ends(ax, ends)
     return ax
 
 
-def _end(records: Sequence[Record], key: str, text: str, smooth: int) -> list:
-    """Where the label of a curve belongs: its last finite point."""
-    values = _smoothed(_column(records, key), smooth)
-    there = np.flatnonzero(np.isfinite(values))
-    if not len(there):
-        return []
-    step = records[there[-1]].get("step", there[-1])
-    return [(step, values[there[-1]], text, COLOURS[_MEANING.get(key, key)])]
-
-
-def _x_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) -> None:
-    steps = [r.get("step", i) for run in runs for i, r in enumerate(run)] or [0]
-    first, last = min(steps), max(max(steps), total or 0)
-    ax.set_xlim(first - 0.01 * max(1, last - first), max(last, first + 1))
-
-
-_PANELS = [
-    ("Reward", "per answer", {"reward": "reward", "pass_rate": "pass rate"}),
-    ("KL to the reference", "nats per token", {"kl": ""}),
-    (
-        "Length of the answers",
-        "tokens",
-        {"length": "all", "length_right": "right", "length_wrong": "wrong"},
-    ),
-    ("Entropy", "nats per token", {"entropy": ""}),
-]
-
-
-def plot_run(
-    records: Sequence[Record],
-    axes: Any = None,
-    label: str = "",
-    earlier: Mapping[str, Sequence[Record]] | None = None,
-    smooth: int = 5,
-    total: int | None = None,
-) -> np.ndarray:
-    """The picture of a run: reward, KL to the reference, length and entropy, four panels.
-
-    Where ``record["changed"]`` is not empty a numbered mark stands in every panel; the line below the
-    panels says what changed.
+def plot_length_drift(
+    p: ArrayLike, drifts: Mapping[str, ArrayLike], ax: Axes | None = None
+) -> Axes:
+    """Exact drift of the mean length against the pass rate, one curve for each average.
 
     Args:
-        records: metrics records of ``train``; may be empty.
-        axes: four axes; by default a new 2 × 2 figure (``axes.flat[0].figure``).
-        label: the run's settings, for the legend.
-        earlier: label → records of runs to compare with; drawn faint, each with its own line style.
-        smooth: window of the trailing mean, in steps; the raw data stays faint underneath.
-        total: number of steps planned, so that a live picture keeps its axis.
-
-    Returns:
-        The four axes, as an array of the shape they came in.
+        p: pass rates, the x axis.
+        drifts: name of the average → drift at each ``p``, in tokens per unit of learning rate.
+        ax: where to draw.
     """
-    earlier = dict(earlier or {})
-    marks = [(r.get("step", i), c) for i, r in enumerate(records) for c in r.get("changed") or []]
-    if axes is None:
-        _, axes = new_figure(2, 2, height=4.3)
-    axes = np.asarray(axes)
-    figure = axes.flat[0].figure
-    for ax, (title, unit, keys) in zip(axes.flat, _PANELS, strict=True):
-        for style, run in zip(_RUN_STYLES * len(earlier), earlier.values(), strict=False):
-            for key in keys:
-                if key not in ("length", "pass_rate"):
-                    plot_curve(run, key, ax, smooth=smooth, style=style, faint=True)
-        for key in keys:
-            style = (0, (1, 1)) if key == "pass_rate" else None
-            plot_curve(records, key, ax, smooth=smooth, style=style)
-        ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK, pad=5)
-        ax.set_ylabel(unit)
-        top = ax.dataLim.y1 if np.isfinite(ax.dataLim.y1) and ax.dataLim.y1 > 0 else 1.0
-        ax.set_ylim(min(0.0, ax.dataLim.y0 if np.isfinite(ax.dataLim.y0) else 0.0), 1.12 * top)
-        if "reward" in keys:
-            ax.set_ylim(top=max(1.12, 1.05 * top))
-        _x_limits(ax, [records, *earlier.values()], total)
-        _label_ends(
-            ax,
-            [e for k, text in keys.items() if text for e in _end(records, k, text, smooth)],
-            size=8.5,
+    ax = axes_or_new(ax)
+    p = np.asarray(p, dtype=float)
+    colours = [COLOURS["wrong"], COLOURS["policy"], COLOURS["right"], COLOURS["kl"]]
+    styles = ["-", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2))]
+    for i, (name, drift) in enumerate(drifts.items()):
+        ax.plot(p, drift, color=colours[i % 4], linestyle=styles[i % 4], linewidth=2.2, label=name)
+    ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    ax.set_xlim(float(p[0]), float(p[-1]))
+    ax.set_xlabel("pass rate p of the prompt")
+    ax.set_ylabel("drift of the mean length,\ntokens per unit of learning rate")
+    for height, text in ((0.97, "answers grow longer ↑"), (0.03, "answers grow shorter ↓")):
+        side = "top" if height > 0.5 else "bottom"
+        ax.text(0.01, height, text, transform=ax.transAxes, va=side, fontsize=8.5, color="#666666")
+    ax.margins(y=0.18)
+    plain_legend(ax, loc="upper right")
+    return ax
+
+
+def plot_gradient_share(shares: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Share of the gradient that each kind of prompt gets, in groups of bars.
+
+    Args:
+        shares: setting (one colour) → kind of prompt (one group) → share between 0 and 1.
+        ax: where to draw.
+    """
+    ax = axes_or_new(ax)
+    kinds = list(next(iter(shares.values())))
+    width = 0.8 / len(shares)
+    looks = [("policy", ""), ("reward", "//"), ("kl", ".."), ("right", "xx")]
+    for i, (setting, by_kind) in enumerate(shares.items()):
+        places = np.arange(len(kinds)) + (i - (len(shares) - 1) / 2) * width
+        meaning, hatch = looks[i % len(looks)]
+        bars = ax.bar(
+            places,
+            [by_kind[kind] for kind in kinds],
+            width=0.94 * width,
+            color=COLOURS[meaning],
+            hatch=hatch,
+            edgecolor="white",
+            label=setting,
         )
-        for number, (step, _) in enumerate(marks, start=1):
-            _mark(ax, step, number)
-    for ax in axes.flat[:-2] if axes.ndim == 2 else []:
-        ax.set_xlabel("")
-    _strips(figure, label, list(earlier), marks)
-    return axes
+        ax.bar_label(bars, fmt=lambda share: f"{100 * share:.0f} %", fontsize=9, color=INK)
+    ax.set_xticks(range(len(kinds)), kinds)
+    ax.grid(axis="x", visible=False)
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    ax.set_ylabel("share of the gradient")
+    ax.margins(y=0.12)
+    plain_legend(ax)
+    return ax
 
 
-def _mark(ax: Axes, step: float, number: int) -> None:
-    ax.axvline(step, color=_INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
-    ax.text(
-        step,
-        0.98,
-        str(number),
-        transform=ax.get_xaxis_transform(),
-        ha="center",
-        va="top",
-        fontsize=8,
-        color="white",
-        bbox={"boxstyle": "circle,pad=0.2", "facecolor": _INK, "edgecolor": "white"},
-    )
+def plot_kl_estimators(
+    log_ratio: ArrayLike, estimates: Mapping[str, ArrayLike], ax: Axes | None = None
+) -> Axes:
+    """The estimators k1, k2, k3 of the KL as functions of the log-ratio of one token.
+
+    Args:
+        log_ratio: log π − log π_ref, the x axis, in nats.
+        estimates: name → value of the estimator at each ``log_ratio``, in nats.
+        ax: where to draw.
+    """
+    ax = axes_or_new(ax)
+    x = np.asarray(log_ratio, dtype=float)
+    looks = [("reference", (0, (5, 2))), ("policy", "-"), ("kl", (0, (6, 2, 1, 2)))]
+    for i, (name, values) in enumerate(estimates.items()):
+        meaning, style = looks[i % len(looks)]
+        ax.plot(x, values, color=COLOURS[meaning], linestyle=style, linewidth=2.2, label=name)
+    ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    ax.set_xlabel("log π − log π_ref of the sampled token (nats)")
+    ax.set_ylabel("estimate (nats)")
+    ax.set_xlim(float(x.min()), float(x.max()))
+    plain_legend(ax)
+    return ax

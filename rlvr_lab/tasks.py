@@ -51,6 +51,9 @@ class Task(Protocol):
     def forced_words(self, rows: int, rng: random.Random) -> list[str] | None:
         """First word of each completion where the environment writes it, else None."""
 
+    def measure(self, policy, max_new_tokens: int, temperature: float) -> dict[str, float]:
+        """What can be read off the policy exactly, to stand in the record beside the samples."""
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -94,7 +97,11 @@ class Sums:
 
     def forced_words(self, rows: int, rng: random.Random) -> None:
         """The environment writes nothing: the policy chooses every token."""
-        return None
+        return
+
+    def measure(self, policy, max_new_tokens: int, temperature: float) -> dict[str, float]:
+        """Nothing: sums are measured by sampling."""
+        return {}
 
 
 @dataclass(frozen=True)

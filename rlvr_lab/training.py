@@ -157,6 +157,7 @@ def _step(config: TrainConfig, state: TrainState, step: int) -> dict[str, Any]:
 
     ref_logprobs, seen = _reference_logprobs(config, state, batch)
     advantages = _advantages(config, rewards, batch, ref_logprobs)
+    exact = state.task.measure(state.policy, config.max_new_tokens, config.temperature)
     update = _update(config, state, batch, advantages, ref_logprobs, step)
     lengths = batch.lengths.double().cpu()
     right = accuracy.bool()
@@ -176,6 +177,7 @@ def _step(config: TrainConfig, state: TrainState, step: int) -> dict[str, Any]:
         "length_wrong": float(lengths[~right].mean()) if bool((~right).any()) else None,
         "truncated": float(batch.truncated.double().mean()),
         "zero_spread": adv.zero_spread_share(rewards, config.group_size),
+        **exact,
         **update,
         "seconds_rollout": sampled - started,
         "seconds_reward": graded - sampled,

@@ -2,15 +2,13 @@
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("MPLBACKEND", "agg")
-
+import torch
 from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, which is later
+os.environ.setdefault("MPLBACKEND", "agg")
+torch.set_num_threads(1)
 
 # Before anything imports the package. An int is accepted where a float is asked for (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook("rlvr_lab", CHECKER)
-
-import torch
-
-torch.set_num_threads(1)

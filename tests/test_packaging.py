@@ -32,7 +32,7 @@ def pins() -> dict[str, str]:
 def test_environment_installs_this_package_with_its_constraints() -> None:
     *conda, by_pip = ENVIRONMENT["dependencies"]
     assert ENVIRONMENT["name"] == PROJECT["name"] == "rlvr-lab"
-    assert by_pip == {"pip": ["-c constraints.txt", "-e ."]}
+    assert by_pip == {"pip": ["--constraint constraints.txt", "--editable ."]}
     assert [re.split("[=<>]", spec)[0] for spec in conda] == ["python", "pip"]
 
 
