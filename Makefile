@@ -30,12 +30,13 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 lab: $(VENV)/.lab
-	@browser=; \
+	@options=; \
 	if [ "$$(uname -s)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
-		browser=--no-browser; \
+		options=--no-browser; \
 		echo "No display here: open the address below in a browser (over SSH, forward its port)."; \
 	fi; \
-	exec $(BIN)/python -m jupyterlab $$browser --ip=127.0.0.1 --log-level=WARN \
+	if [ "$$(id -u)" = 0 ]; then options="$$options --allow-root"; fi; \
+	exec $(BIN)/python -m jupyterlab $$options --ip=127.0.0.1 --log-level=WARN \
 		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(FIRST) \
 		--LabApp.news_url=None --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.PngImagePlugin
 from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,6 +39,7 @@ __all__ = [
     "plot_length_drift",
     "plot_std_multiplier",
     "show",
+    "step_ticks",
 ]
 
 COLOURS = {
@@ -74,7 +77,7 @@ def new_figure(
 
 
 def show(figure: Figure, alt: str) -> Image:
-    """The figure as a PNG that carries ``alt``, its description in words, in the output's metadata.
+    """The figure as a small PNG that carries ``alt``, its description, in the output's metadata.
 
     Args:
         figure: what to draw.
@@ -85,8 +88,15 @@ def show(figure: Figure, alt: str) -> Image:
     """
     if not alt.strip():
         raise ValueError("alt: say in words what the picture shows")
+    figure.canvas.draw()
+    size = figure.canvas.get_width_height()
+    pixels = PIL.Image.frombuffer("RGBA", size, figure.canvas.buffer_rgba()).convert("RGB")
+    # 128 colours are enough for lines and letters, and a quarter of the bytes.
+    flat = pixels.quantize(128, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
+    words = PIL.PngImagePlugin.PngInfo()
+    words.add_itxt("Description", alt)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": alt})
+    flat.save(buffer, "png", pnginfo=words)
     return Image(data=buffer.getvalue(), format="png", alt=alt)
 
 
@@ -100,6 +110,11 @@ def _tidy(ax: Axes) -> None:
     ax.yaxis.label.set(color=INK, size=9)
 
 
+def step_ticks() -> MaxNLocator:
+    """Ticks at round numbers of steps."""
+    return MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10])
+
+
 def axes_or_new(ax: Axes | None) -> Axes:
     return new_figure(height=3.4)[1] if ax is None else ax
 
@@ -110,7 +125,7 @@ def _dark(colour: str) -> tuple[float, float, float]:
 
 
 def plain_legend(ax: Axes, **options: Any) -> None:
-    ax.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK, handlelength=2.8, **options)
 
 
 def label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], size: float = 9) -> None:
@@ -141,6 +156,7 @@ def label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], size: float 
             color=_dark(colour),
             fontsize=size,
             annotation_clip=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
 
 
@@ -172,7 +188,7 @@ def plot_band(
     name = f"{label}, n = {len(curves)} seeds" if label else f"n = {len(curves)} seeds"
     ax.plot(steps, mean, color=colour, linestyle=style, linewidth=2, label=name)
     ax.set_xlabel("step")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ax.xaxis.set_major_locator(step_ticks())
     plain_legend(ax)
     return ax
 
@@ -193,26 +209,37 @@ def plot_std_multiplier(
     """
     ax = axes_or_new(ax)
     p = np.asarray(p, dtype=float)
-    sizes = sorted(multipliers)
-    finite = [np.asarray(multipliers[size], dtype=float) for size in sizes]
-    for i, values in enumerate(finite):
-        shade = 0.25 + 0.75 * (i + 1) / len(sizes)
+    curves = {f"G = {g}": np.asarray(multipliers[g], dtype=float) for g in sorted(multipliers)}
+    highest = max((float(np.nanmax(values)) for values in curves.values()), default=1.0)
+    for i, values in enumerate(curves.values(), start=1):
+        shade = 0.25 + 0.75 * i / len(curves)
         ax.plot(p, values, color=COLOURS["policy"], alpha=shade, linewidth=1 + 1.2 * shade)
-    highest = max((float(np.nanmax(values)) for values in finite), default=1.0)
-    ax.set_ylim(0, 1.15 * highest)
-    ends = [
-        (float(p[-1]), float(values[-1]), f"G = {size}", COLOURS["policy"])
-        for size, values in zip(sizes, finite, strict=True)
-    ]
     if limit is not None:
-        limit = np.asarray(limit, dtype=float)
-        ax.plot(p, limit, color=COLOURS["reference"], linestyle=STYLES["reference"], linewidth=1.6)
-        ends.append((float(p[-1]), float(limit[-1]), "G → ∞", COLOURS["reference"]))
+        curves["G → ∞"] = np.asarray(limit, dtype=float)
+        style = STYLES["reference"]
+        ax.plot(p, limit, color=COLOURS["reference"], linestyle=style, linewidth=1.6)
+    ax.set_ylim(0, 1.15 * highest)
     ax.set_xlim(float(p[0]), float(p[-1]))
     ax.set_xlabel("pass rate p of the prompt")
     ax.set_ylabel("multiplier of the gradient ∇p")
-    label_ends(ax, ends)
+    _label_inside(ax, p, curves, 1.1 * highest)
     return ax
+
+
+def _label_inside(ax: Axes, x: np.ndarray, curves: Mapping[str, np.ndarray], top: float) -> None:
+    """Write each name on its curve, at the x where the curves lie furthest apart."""
+    heights = np.sort(np.minimum(list(curves.values()), top), axis=0)
+    apart = np.diff(heights, axis=0).min(axis=0) if len(heights) > 1 else np.zeros(len(x))
+    margin = 0.04 * (x[-1] - x[0])
+    apart[(x < x[0] + margin) | (x > x[-1] - margin)] = -1
+    place = int(apart.argmax())
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    for name, values in curves.items():
+        colour = COLOURS["reference" if "∞" in name else "policy"]
+        at = (x[place], min(values[place], top))
+        ax.annotate(
+            name, at, ha="center", va="center", fontsize=8.5, color=_dark(colour), bbox=white
+        )
 
 
 def plot_length_drift(

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from rlvr_lab.plots import COLOURS, INK, STYLES, axes_or_new, label_ends, new_figure, plain_legend
+from rlvr_lab import plots
+from rlvr_lab.plots import COLOURS, INK, STYLES, label_ends
 
 __all__ = ["describe_run", "plot_curve", "plot_lengths", "plot_run", "read_changes"]
 
@@ -32,21 +32,17 @@ _UNITS = {
     "pass_rate": "share of right answers",
     "kl": "nats per answer",
     "entropy": "nats per token",
-    "length": "tokens",
-    "length_right": "tokens",
-    "length_wrong": "tokens",
+    **dict.fromkeys(["length", "length_right", "length_wrong"], "tokens"),
 }
+_LENGTHS = {"length": "all", "length_right": "✓ right", "length_wrong": "✗ wrong"}
 _PANELS = [
     ("Reward", "per answer", {"reward": "reward", "pass_rate": "pass rate"}),
     ("KL to the reference", "nats per answer", {"kl": ""}),
-    (
-        "Length of the answers",
-        "tokens",
-        {"length": "all", "length_right": "✓ right", "length_wrong": "✗ wrong"},
-    ),
+    ("Length of the answers", "tokens", _LENGTHS),
     ("Entropy", "nats per token", {"entropy": ""}),
 ]
 _RUN_STYLES = [(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (8, 3))]
+_ROW = 0.2  # inches of height for a line of legend
 _NAMES = {
     "average": "normalise by length",
     "divide_by_std": "divide by std",
@@ -75,12 +71,11 @@ def _column(records: Iterable[Record], key: str) -> np.ndarray:
 
 def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
     """Mean over the last ``window`` values that exist; a gap in the data stays a gap."""
-    smooth = np.full(len(values), math.nan)
-    for i in range(len(values)):
-        recent = values[max(0, i - window + 1) : i + 1]
-        if not np.isnan(values[i]):
-            smooth[i] = np.nanmean(recent)
-    return smooth
+    there = np.isfinite(values)
+    recent = [values[max(0, i - window + 1) : i + 1] for i in range(len(values))]
+    return np.array(
+        [np.nanmean(r) if ok else math.nan for r, ok in zip(recent, there, strict=True)]
+    )
 
 
 def plot_curve(
@@ -110,13 +105,13 @@ def plot_curve(
     """
     if smooth < 1:
         raise ValueError(f"smooth: need a window of at least 1 step, got {smooth}")
-    ax = axes_or_new(ax)
+    ax = plots.axes_or_new(ax)
     meaning = _MEANING.get(key, key)
     colour = colour or COLOURS.get(meaning, COLOURS["policy"])
     style = style or STYLES.get(meaning, "-")
     steps = [record.get("step", i) for i, record in enumerate(records)]
     values = _column(records, key)
-    marker = _MARKERS.get(meaning) or ("." if np.isfinite(values).sum() < 2 else None)
+    marker = _MARKERS.get(meaning) or ("o" if np.isfinite(values).sum() < 2 else None)
     if smooth > 1 and not faint:
         ax.plot(steps, values, color=colour, linewidth=1, alpha=0.3)
     ax.plot(
@@ -135,9 +130,9 @@ def plot_curve(
     )
     ax.set_xlabel("step")
     ax.set_ylabel(_UNITS.get(key, key.replace("_", " ")))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ax.xaxis.set_major_locator(plots.step_ticks())
     if label:
-        plain_legend(ax)
+        plots.plain_legend(ax)
     return ax
 
 
@@ -152,13 +147,12 @@ def plot_lengths(
         smooth: window of the trailing mean, in steps.
         total: the last step the axis shall reach; by default that of the records.
     """
-    ax = axes_or_new(ax)
-    names = {"length": "all", "length_right": "right", "length_wrong": "wrong"}
-    for key in names:
+    ax = plots.axes_or_new(ax)
+    for key in _LENGTHS:
         plot_curve(records, key, ax, smooth=smooth)
     ax.set_ylim(bottom=0)
     _step_limits(ax, [records], total)
-    label_ends(ax, [end for key in names for end in _line_end(records, key, names[key], smooth)])
+    label_ends(ax, [e for key in _LENGTHS for e in _line_end(records, key, _LENGTHS[key], smooth)])
     return ax
 
 
@@ -255,7 +249,8 @@ def plot_run(
         if r.get("changed")
     ]
     if axes is None:
-        _, axes = new_figure(2, 2, height=4.3)
+        rows = _legend_rows(label, list(earlier), [text for _, text in marks])
+        _, axes = plots.new_figure(2, 2, height=3.9 + _ROW * sum(rows))
     axes = np.asarray(axes)
     for ax, panel in zip(axes.flat, _PANELS, strict=True):
         _panel(ax, panel, records, earlier, smooth, total)
@@ -264,7 +259,8 @@ def plot_run(
     if axes.ndim == 2:
         for ax in axes[:-1].flat:
             ax.set_xlabel("")
-    _legends(axes.flat[0].figure, label, list(earlier), marks)
+            ax.tick_params(labelbottom=False)
+    _legends(axes, label, list(earlier), marks)
     return axes
 
 
@@ -300,41 +296,61 @@ def _panel(
 
 def _mark(ax: Axes, step: float, number: int) -> None:
     ax.axvline(step, color=INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
-    ax.text(
-        step,
-        0.97,
-        str(number),
-        transform=ax.get_xaxis_transform(),
-        ha="center",
-        va="top",
-        fontsize=7.5,
-        color="white",
-        bbox={"boxstyle": "circle,pad=0.2", "facecolor": INK, "edgecolor": "white"},
-    )
+    disc = {"boxstyle": "circle,pad=0.2", "facecolor": INK, "edgecolor": "white"}
+    look = {"ha": "center", "va": "top", "fontsize": 7.5, "color": "white", "bbox": disc}
+    ax.text(step, 0.97, str(number), transform=ax.get_xaxis_transform(), **look)
+
+
+def _legend_rows(label: str, earlier: list[str], changes: list[str]) -> tuple[int, int]:
+    """Rows of text above and below the panels."""
+    runs = ([label] if label else []) + earlier
+    return math.ceil(len(runs) / _columns(runs)), math.ceil(len(changes) / _columns(changes))
+
+
+def _columns(texts: list[str]) -> int:
+    return 1 if max(map(len, texts), default=0) > 56 else 2
 
 
 def _legends(
-    figure: Figure, label: str, earlier: list[str], marks: list[tuple[float, str]]
+    axes: np.ndarray, label: str, earlier: list[str], marks: list[tuple[float, str]]
 ) -> None:
-    """Runs above the panels, changes below them; the layout makes room for both."""
-    look: dict[str, Any] = {
-        "frameon": False,
-        "fontsize": 9,
-        "labelcolor": INK,
-        "borderaxespad": 0.2,
-    }
+    """Runs above the panels, changes below them, and the margins that make room for both.
+
+    The margins are set by hand: the automatic layout draws every text twice.
+    """
+    figure: Figure = axes.flat[0].figure
+    changes = [text for _, text in marks]
+    above, below = _legend_rows(label, earlier, changes)
+    width, height = figure.get_size_inches()
+    columns = axes.shape[-1]
+    figure.set_layout_engine(None)
+    figure.subplots_adjust(
+        left=0.62 / width,
+        right=1 - 0.2 / width,
+        top=1 - (0.3 + _ROW * above) / height,
+        bottom=(0.5 + _ROW * below) / height,
+        wspace=1.3 * columns / (width - 0.82 - 1.3 * (columns - 1)),
+        hspace=0.28,
+    )
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+    look |= {"borderaxespad": 0, "borderpad": 0.3, "labelspacing": 0.35}
     runs = [Line2D([], [], color=INK, linewidth=2, label=label)] if label else []
     runs += [
         Line2D([], [], color=INK, alpha=0.6, linewidth=1.4, linestyle=style, label=name)
         for style, name in zip(_RUN_STYLES * len(earlier), earlier, strict=False)
     ]
     if runs:
-        columns = 1 if max(len(str(run.get_label())) for run in runs) > 60 else 2
-        figure.legend(handles=runs, loc="outside upper left", ncols=columns, handlelength=3, **look)
+        columns = _columns([label, *earlier])
+        figure.legend(handles=runs, loc="upper left", ncols=columns, handlelength=3.2, **look)
     if marks:
         handles = [
-            Line2D([], [], linestyle="", marker=f"${n}$", color=INK, label=f"step {step}: {text}")
+            Line2D([], [], linestyle="", label=f"{_badge(n)} step {step}: {text}")
             for n, (step, text) in enumerate(marks, start=1)
         ]
-        columns = 1 if max(len(text) for _, text in marks) > 48 else 2
-        figure.legend(handles=handles, loc="outside lower left", ncols=columns, **look)
+        look["handlelength"] = look["handletextpad"] = 0
+        figure.legend(handles=handles, loc="lower left", ncols=_columns(changes), **look)
+
+
+def _badge(number: int) -> str:
+    """A number in a black disc, as the marks have it."""
+    return chr(0x2775 + number) if number <= 10 else f"({number})"

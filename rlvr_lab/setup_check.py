@@ -37,8 +37,13 @@ def setup_report() -> list[tuple[bool, str]]:
         )
     except FileNotFoundError as error:
         lines.append((False, str(error)))
-    lines.append((True, f"device: {resolve_device()}, {torch.get_num_threads()} threads of "
-                        f"{os.cpu_count()} cores"))
+    lines.append(
+        (
+            True,
+            f"device: {resolve_device()}, {torch.get_num_threads()} threads of "
+            f"{os.cpu_count()} cores",
+        )
+    )
     return lines
 
 
@@ -47,4 +52,8 @@ def check_setup() -> None:
     lines = setup_report()
     for fine, line in lines:
         print("✓" if fine else "✗", line)
-    print("Ready." if all(fine for fine, _ in lines) else "Mend the lines marked ✗, then run this again.")
+    print(
+        "Ready."
+        if all(fine for fine, _ in lines)
+        else "Mend the lines marked ✗, then run this again."
+    )

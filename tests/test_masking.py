@@ -40,7 +40,9 @@ def ragged(seed: int, rows: int = 7, width: int = 6) -> tuple[torch.Tensor, torc
     return x, mask
 
 
-@pytest.mark.parametrize(("name", "value"), [("sequence", 2.75), ("token", 2.5), ("constant", 1.25)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("sequence", 2.75), ("token", 2.5), ("constant", 1.25)]
+)
 def test_hand_checkable_group(name, value):
     # Row means 4, 2, 3, 2; 25 over 10 tokens; 25 over 4 rows of 5.
     assert AVERAGES[name](HAND, HAND_MASK).item() == pytest.approx(value, abs=1e-15)

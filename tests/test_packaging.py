@@ -86,3 +86,9 @@ def test_shapes_are_enforced_in_the_tests() -> None:
     masking.masked_mean(x, torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(Exception, match="Type-check error"):
         masking.masked_mean(x, torch.ones(2, 4, dtype=torch.bool))
+
+
+def test_readme_knows_every_module() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    modules = {path.name for path in (ROOT / "rlvr_lab").glob("*.py")} - {"__init__.py"}
+    assert not {module for module in modules if module not in readme}

@@ -1,0 +1,238 @@
+"""Our GRPO step and rollout against TRL's, on one model, one set of prompts, one machine, one process.
+
+    python -m tests.benchmarks.step [--rounds 5] [--out data/benchmarks/step_cpu.json]
+
+Needs the extra ``scale``. Both sides start every step from the same weights (the learning rate is too
+small to move them), read the same 16 prompts, sample 16 answers to each with temperature 1 and at most
+40 new tokens, grade them with the same verifier and take one AdamW step without KL. They take turns, and
+ratios are of medians. The lengths are the model's own, which is the case that matters: most answers of
+the base are short and a few are long. The fixed-length case, where nobody can stop early, stands beside
+it. What limits us there is stated by the arithmetic floor: FLOPs over the measured matmul rate.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from rlvr_lab.policy import Policy, encode_prompts, load_policy
+from rlvr_lab.rollouts import sample
+from rlvr_lab.runs import versions
+from rlvr_lab.tasks import Sums
+from rlvr_lab.training import PRESETS, TrainState, train
+
+PROMPTS, GROUP, WINDOW = 16, 16, 40
+STILL = 1e-12  # a learning rate that leaves float32 weights where they are
+
+
+class PeakMemory:
+    """Peak growth of this process's resident memory inside a ``with`` block, in MiB."""
+
+    def __enter__(self) -> "PeakMemory":
+        self.start = self.peak = self._now()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.mib = (self.peak - self.start) / 2**20
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.002):
+            self.peak = max(self.peak, self._now())
+
+    @staticmethod
+    def _now() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class NeverStops(Policy):
+    """A policy without a stop token: every answer fills the window."""
+
+    @property
+    def stop_ids(self) -> list[int]:
+        return []
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def matmul_rate() -> float:
+    """Floating-point operations a second of a 2048³ float32 product."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    times = [seconds(lambda: a @ b) for _ in range(7)]
+    return 2 * 2048**3 / statistics.median(times)
+
+
+def trl_step(policy: Policy, problems: list, folder: str) -> Callable[[], float]:
+    """A function that runs one training step of TRL's trainer and returns its seconds."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    task, answers = Sums(), {problem.prompt: problem for problem in problems}
+
+    def reward(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        pairs = zip(prompts, completions, strict=True)
+        return [float(task.verify(answers[p], c, False).correct) for p, c in pairs]
+
+    arguments = GRPOConfig(
+        output_dir=folder,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=PROMPTS * GROUP,
+        num_generations=GROUP,
+        max_completion_length=WINDOW,
+        temperature=1.0,
+        learning_rate=STILL,
+        beta=0.0,
+        loss_type="grpo",
+        max_steps=1_000,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    rows = Dataset.from_list([{"prompt": problem.prompt} for problem in problems])
+    trainer = GRPOTrainer(
+        policy.model, reward, arguments, train_dataset=rows, processing_class=policy.tokenizer
+    )
+    trainer.create_optimizer_and_scheduler(num_training_steps=1_000)
+    inputs = [{"prompt": problem.prompt} for problem in problems for _ in range(GROUP)]
+    trainer.model.train()
+
+    def step() -> float:
+        started = time.perf_counter()
+        # A fresh rollout every time: otherwise the trainer would serve its buffered batch again.
+        trainer._step, trainer._buffered_inputs = 0, None
+        trainer.current_gradient_accumulation_steps = 1
+        trainer.training_step(trainer.model, list(inputs), num_items_in_batch=None)
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad()
+        return time.perf_counter() - started
+
+    return step
+
+
+def measure(rounds: int) -> dict:
+    """All figures of this page, as medians over ``rounds``."""
+    warnings.filterwarnings("ignore")
+    policy, task = load_policy("sums", "cpu"), Sums()
+    problems = task.problems(PROMPTS, random.Random(0))
+    prompts = [problem.prompt for problem in problems]
+    fixed = NeverStops(policy.model, policy.tokenizer, "sums")
+    ids, mask = encode_prompts(policy, prompts)
+    ids, mask = ids.repeat_interleave(GROUP, 0), mask.repeat_interleave(GROUP, 0)
+    generator = torch.Generator().manual_seed(0)
+
+    def generate(stops: int | None) -> None:
+        with torch.no_grad():
+            policy.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=WINDOW,
+                eos_token_id=stops,
+                pad_token_id=policy.tokenizer.pad_token_id,
+            )
+
+    class SameProblems(Sums):
+        def problems(self, count: int, rng: random.Random) -> list:
+            return problems
+
+    config = replace(
+        PRESETS["grpo"], learning_rate=STILL, steps=10_000, format_bonus=0.0, device="cpu"
+    )
+    ours = train(config, state=TrainState.begin(config, load_policy("sums", "cpu"), SameProblems()))
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = trl_step(load_policy("sums", "cpu"), problems, folder)
+        columns: dict[str, list[float]] = {}
+        records = []
+
+        def note(name: str, value: float) -> None:
+            columns.setdefault(name, []).append(value)
+
+        for turn in range(rounds + 1):
+            first = turn == 0  # the first turn of everything is warm-up and is not counted
+            timed = {
+                "our step": lambda: records.append(next(ours)),
+                "TRL step": theirs,
+                "our rollout": lambda: sample(policy, prompts, GROUP, WINDOW, generator),
+                "generate": lambda: generate(policy.tokenizer.eos_token_id),
+                "our rollout, fixed length": lambda: sample(
+                    fixed, prompts, GROUP, WINDOW, generator
+                ),
+                "generate, fixed length": lambda: generate(None),
+            }
+            for name, work in timed.items():
+                with PeakMemory() as memory:
+                    elapsed = seconds(work)
+                if not first:
+                    note(name, elapsed)
+                    note(f"{name}, MiB", memory.mib)
+    median = {name: statistics.median(values) for name, values in columns.items()}
+    for part in ("rollout", "reward", "update"):
+        median[f"our step: {part}"] = statistics.median(r[f"seconds_{part}"] for r in records[1:])
+
+    weights = sum(p.numel() for n, p in policy.model.named_parameters() if "embed_tokens" not in n)
+    trained = statistics.median(r["tokens"] for r in records[1:])
+    prompt_tokens = PROMPTS * ids.shape[1]
+    rate = matmul_rate()
+    # 2 operations a weight and token forward; the update adds twice that backward, and reads again.
+    flops = 2 * weights * (prompt_tokens + trained) * (1 + 3)
+    return {
+        "medians": median,
+        "ratios": {
+            "step: TRL / ours": median["TRL step"] / median["our step"],
+            "rollout: generate / ours": median["generate"] / median["our rollout"],
+            "rollout, fixed length: generate / ours": median["generate, fixed length"]
+            / median["our rollout, fixed length"],
+            "our step / arithmetic floor": median["our step"] / (flops / rate),
+        },
+        "floor": {"flops": flops, "matmul rate": rate, "seconds": flops / rate},
+        "batch": {"rows": PROMPTS * GROUP, "window": WINDOW, "mean length": trained / 256},
+        "rounds": rounds,
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    result = measure(options.rounds)
+    for section in ("medians", "ratios", "floor", "batch"):
+        print(section)
+        for name, value in result[section].items():
+            print(f"  {name:40} {value:14.4g}")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What a learner does in notebooks 00 and 07, with a mouse: run all, flip, Run, flip, Stop."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator
+
+from tests.browser.lab import ARTIFACTS, LabPage
+
+pytestmark = pytest.mark.browser
+
+# Limits are generous, because other machines are slower; what was measured is kept as an artefact.
+FIRST_CURVE, STOPPED, TOGGLED = 30.0, 3.0, 2.0  # seconds
+SWITCHES = ("rl-length", "rl-std")
+
+
+@pytest.fixture(scope="module")
+def times() -> Iterator[dict[str, float]]:
+    """Seconds by name; printed and kept."""
+    measured: dict[str, float] = {}
+    yield measured
+    ARTIFACTS.mkdir(exist_ok=True)
+    text = json.dumps({name: round(value, 3) for name, value in measured.items()}, indent=2)
+    (ARTIFACTS / "browser_times.json").write_text(text + "\n")
+    print(f"\nseconds in the browser: {text}")
+
+
+def flip(lab: LabPage, switch: str, cell: Locator) -> None:
+    """Click on a check box and see that it has turned."""
+    before = lab.control(switch, cell).is_checked()
+    lab.click(switch, cell)
+    assert lab.control(switch, cell).is_checked() is not before
+
+
+def train_live(lab: LabPage, name: str, times: dict[str, float]) -> None:
+    """Flip both switches, run, flip one during the run, stop."""
+    cell = lab.cell("rl-run")
+    for switch in SWITCHES:
+        flip(lab, switch, cell)
+
+    shown = lab.figure(cell)
+    lab.click("rl-run", cell)
+    times[f"{name}: Run to first curve"] = lab.figure_changes(cell, shown, FIRST_CURVE)
+    for _ in range(3):
+        lab.figure_changes(cell, lab.figure(cell), 20)
+
+    flip(lab, "rl-length", cell)
+    times[f"{name}: flip to its mark"] = lab.says(cell, MARK, 20)
+    lab.figure_changes(cell, lab.figure(cell), 20)
+    lab.screenshot(f"{name}_running")
+
+    assert lab.control("rl-stop", cell).is_enabled(), "the run ended by itself before Stop"
+    lab.click("rl-stop", cell)
+    times[f"{name}: Stop to stopped"] = stopped = lab.enabled("rl-run", cell, 20)
+    lab.wait_idle()
+    shown = lab.figure(cell)
+    lab.page.wait_for_timeout(1500)
+    assert lab.figure(cell) == shown, "the figure still moves after Stop"
+    assert stopped < STOPPED
+    lab.screenshot(f"{name}_stopped")
+
+
+# The line that the dashboard writes when a control is moved during a run.
+MARK = r"step\s+\d+[^\n]*normalise by length"
+
+
+def test_start_here(lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook("notebooks/00_start_here.ipynb")
+    times["00: run all"] = lab.run_all()
+    assert lab.errors() == []
+    train_live(lab, "00", times)
+
+
+def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook("notebooks/07_grpo_biases.ipynb")
+    times["07: run all"] = lab.run_all()
+    assert lab.errors() == []
+
+    exact = lab.page.locator(".jp-Cell").filter(has=lab.page.locator(".rl-exact"))
+    assert exact.count() > 0
+    for number in range(exact.count()):
+        cell = exact.nth(number)
+        shown = lab.figure(cell)
+        move_first_control(cell.locator(".rl-exact").first)
+        seconds = lab.figure_changes(cell, shown, 20)
+        times[f"07: exact picture {number + 1} answers"] = seconds
+        assert seconds < TOGGLED
+        lab.screenshot(f"07_exact_{number + 1}")
+
+    train_live(lab, "07", times)
+
+
+def move_first_control(container: Locator) -> None:
+    """Flip its first check box; without one, move its first slider a step, by keyboard."""
+    container.scroll_into_view_if_needed()
+    boxes = container.locator("input[type=checkbox]")
+    if boxes.count():
+        boxes.first.click()
+    else:
+        container.locator(".noUi-handle").first.press("ArrowRight")
