@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging as transformers_logging
 
 from rlvr_lab.batch import RolloutBatch
 
@@ -35,6 +36,9 @@ __all__ = [
     "resolve_device",
     "token_logprobs",
 ]
+
+# A bar for thirty small tensors would be the first thing a reader sees in a notebook.
+transformers_logging.disable_progress_bar()
 
 DIGITS = list("0123456789")
 NUMBER_WORDS = "zero one two three four five six seven eight nine".split()

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from rlvr_lab import plots
 from rlvr_lab.plots import COLOURS, INK, STYLES, label_ends
 
-__all__ = ["describe_run", "plot_curve", "plot_lengths", "plot_run", "read_changes"]
+__all__ = ["describe_run", "name_setting", "plot_curve", "plot_lengths", "plot_run", "read_changes"]
 
 Record = Mapping[str, Any]
 
@@ -162,7 +162,7 @@ def _line_end(records: Sequence[Record], key: str, text: str, smooth: int) -> li
     there = np.flatnonzero(np.isfinite(values))
     if not len(there):
         return []
-    step = records[there[-1]].get("step", there[-1])
+    step = records[there[-1]].get("step", int(there[-1]))
     return [(step, values[there[-1]], text, COLOURS[_MEANING.get(key, key)])]
 
 
@@ -170,6 +170,16 @@ def _step_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) 
     steps = [r.get("step", i) for run in runs for i, r in enumerate(run)] or [0]
     first, last = min(steps), max(max(steps), total or 0)
     ax.set_xlim(first - 0.01 * max(1, last - first), max(last, first + 1))
+
+
+def name_setting(field: str, value: Any, joint: str = " ") -> str:
+    """A field of ``TrainConfig`` and its value in the words of the controls.
+
+    >>> name_setting("average", "sequence")
+    'normalise by length on'
+    """
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{_NAMES.get(field, field.replace('_', ' '))}{joint}{_VALUES.get(text, text)}"
 
 
 def read_changes(changed: Sequence[str]) -> str:
@@ -184,8 +194,8 @@ def read_changes(changed: Sequence[str]) -> str:
         del pairs["clip_high"]
     said = []
     for field, values in pairs.items():
-        ends = [_VALUES.get(value, value) for value in values.split(" -> ")]
-        said.append(f"{_NAMES.get(field, field.replace('_', ' '))}: {' → '.join(ends)}")
+        old, _, new = values.partition(" -> ")
+        said.append(f"{name_setting(field, old, ': ')} → {_VALUES.get(new, new)}")
     return ", ".join(said + [sentence for sentence in changed if ": " not in sentence])
 
 

@@ -65,12 +65,15 @@ class Run:
             "records": self.records,
         }
         # Written beside and moved into place: an interruption leaves the earlier file as it was.
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False
-        ) as part:
-            json.dump(content, part, separators=(",", ":"))
-            part.write("\n")
-        os.replace(part.name, path)
+        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file, separators=(",", ":"))
+                file.write("\n")
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
         return path
 
     @classmethod

@@ -14,7 +14,7 @@ distance from its place in the chain, which makes the chain quick to learn for a
 
 import random
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rlvr_lab.verifiers import Verdict, is_well_formed, verify_sum
 
@@ -36,6 +36,7 @@ class Problem:
     difficulty: int = 1
 
 
+@runtime_checkable
 class Task(Protocol):
     """A source of problems that can grade its own answers."""
 

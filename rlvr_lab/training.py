@@ -305,7 +305,7 @@ def _update(
             if not (torch.isfinite(loss.detach()) and norm < float("inf")):
                 state.optimizer.zero_grad()
                 raise NonFiniteLossError(
-                    f"step {step}: loss {float(loss)} and gradient norm {norm} are not both finite; "
+                    f"step {step}: loss {losses[-1]} and gradient norm {norm} are not both finite; "
                     f"the parameters are those of step {step - 1}. Try a smaller learning_rate "
                     f"({config.learning_rate}) or set max_grad_norm"
                 )

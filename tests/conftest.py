@@ -1,6 +1,7 @@
 """Every test sees the package with its shape annotations enforced, offline, on one thread."""
 
 import os
+from pathlib import Path
 
 import torch
 from jaxtyping import install_import_hook
@@ -11,4 +12,6 @@ torch.set_num_threads(1)
 
 # Before anything imports the package. An int is accepted where a float is asked for (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook("rlvr_lab", CHECKER)
+# ``config`` is left out: it refuses bad values itself, with a sentence, and that is what is tested.
+MODULES = sorted(path.stem for path in (Path(__file__).parents[1] / "rlvr_lab").glob("*.py"))
+install_import_hook([f"rlvr_lab.{name}" for name in MODULES if name != "config"], CHECKER)

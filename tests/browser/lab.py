@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 __all__ = ["ARTIFACTS", "ROOT", "LabPage", "LabServer", "chromium", "find_chromium"]
 
@@ -224,6 +225,7 @@ class LabPage:
             }""",
             path,
             90,
+            f"{path} to open with an idle kernel",
         )
 
     def run_all(self, seconds: float = 180) -> float:
@@ -236,7 +238,7 @@ class LabPage:
                     .finally(() => { window.ranAll = true; });
             }"""
         )
-        self._until("() => window.ranAll", None, seconds)
+        self._until("() => window.ranAll", None, seconds, "all cells to run")
         self.wait_idle(seconds)
         return time.monotonic() - start
 
@@ -247,6 +249,7 @@ class LabPage:
             ".session.kernel.status === 'idle'",
             None,
             seconds,
+            "the kernel to be idle",
         )
 
     def outputs(self) -> list[list[dict]]:
@@ -266,8 +269,16 @@ class LabPage:
             if output["output_type"] == "error"
         ]
 
-    def _until(self, expression: str, argument: object, seconds: float) -> None:
-        self.page.wait_for_function(expression, arg=argument, timeout=seconds * 1000, polling=20)
+    def _until(self, expression: str, argument: object, seconds: float, what: str) -> None:
+        limit = seconds * 1000
+        try:
+            self.page.wait_for_function(expression, arg=argument, timeout=limit, polling=20)
+        except PlaywrightTimeout:
+            picture = self.screenshot("gave_up")
+            raise TimeoutError(
+                f"waited {seconds:g} s in vain for {what}; see {picture}\n"
+                + "\n".join(self.trouble)
+            ) from None
 
     # ----------------------------------------------------------------------------- the controls
 
@@ -295,9 +306,10 @@ class LabPage:
         """Wait until the pictures of ``cell`` are others than ``since``; returns the seconds."""
         start = time.monotonic()
         self._until(
-            f"([cell, since]) => {{ const now = ({PICTURES})(cell); return now && now !== since; }}",
+            f"([cell, old]) => {{ const now = ({PICTURES})(cell); return now && now !== old; }}",
             [cell.element_handle(), since],
             seconds,
+            "the figure to change",
         )
         return time.monotonic() - start
 
@@ -308,6 +320,7 @@ class LabPage:
             "([cell, pattern]) => new RegExp(pattern, 'i').test(cell.innerText)",
             [cell.element_handle(), pattern],
             seconds,
+            f"the words {pattern!r}",
         )
         return time.monotonic() - start
 
@@ -318,6 +331,7 @@ class LabPage:
             "([cell, css]) => cell.querySelector(css)?.disabled === false",
             [cell.element_handle(), f".{css_class}"],
             seconds,
+            f"the button {css_class} to be ready",
         )
         return time.monotonic() - start
 
