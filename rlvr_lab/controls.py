@@ -19,7 +19,7 @@ _PRESET_NAMES = {
     "dapo": "DAPO",
 }
 _TOOLTIPS = {
-    "world": "What is learned: sums of digits, or nothing but when to stop (the outcome is a coin).",
+    "world": "What is learned: sums of digits, or only when to stop (the outcome is a coin).",
     "preset": "Sets every control below as this algorithm has it.",
     "length": (
         "On: each answer counts as the mean over its own tokens (GRPO's 1/|o|). "
@@ -33,8 +33,8 @@ _TOOLTIPS = {
     "group": "G: answers sampled for each prompt and compared with one another.",
     "beta": "β: weight of the KL to the reference policy. 0 lets the policy go where it likes.",
     "epsilon": (
-        "ε: how far the probability ratio may move before it is clipped; DAPO keeps its wider upper "
-        "side. Matters only with more than one update on a batch."
+        "ε: how far the probability ratio may move before it is clipped (DAPO keeps its wider "
+        "upper side). It matters only with more than one update on a batch."
     ),
     "updates": "Passes over each batch of answers. Above 1 the ratio leaves 1 and ε begins to act.",
     "lr": "Learning rate of the optimiser.",

@@ -14,19 +14,18 @@ from typing import Any, ClassVar
 
 import ipywidgets as W
 from IPython.display import Image, display
-from matplotlib.figure import Figure
 
 from rlvr_lab.config import PRESETS, TrainConfig
 from rlvr_lab.controls import Controls
+from rlvr_lab.live import SHORTEST, sentence
 from rlvr_lab.plots import COLOURS, show
 from rlvr_lab.run_plots import describe_run, name_setting, plot_run, read_changes
 from rlvr_lab.training import train
 
-__all__ = ["ExactDashboard", "TrainingDashboard", "exact_dashboard", "watch"]
+__all__ = ["TrainingDashboard"]
 
 Record = dict[str, Any]
 
-_SHORTEST = 0.4  # seconds between two frames; a frame that takes long waits longer
 _COMPARED = 4  # earlier runs that a figure can hold and still be read
 _BUTTONS = {
     "run": (
@@ -54,10 +53,10 @@ class _Run:
 
 
 class TrainingDashboard:
-    """Live training with Run, Stop, Compare and Reset, and a control for every setting that matters.
+    """Live training: Run, Stop, Compare, Reset, and a control for every setting that matters.
 
-    A control moved during a run acts from the next step on, and leaves a numbered mark on the curves.
-    One run goes on at a time: to start another, here or in a second dashboard, ends it, and so does
+    A control moved during a run acts from the next step on and leaves a numbered mark on the
+    curves. One run goes on at a time: starting one in another dashboard ends it, and so does
     running the cell again.
 
     Args:
@@ -102,13 +101,8 @@ class TrainingDashboard:
                 tooltip=tooltip,
                 layout=W.Layout(width="84px"),
             )
-        self.compare = W.ToggleButton(
-            True,
-            description="Compare",
-            icon="clone",
-            tooltip=_COMPARE,
-            layout=W.Layout(width="104px"),
-        )
+        look = {"icon": "clone", "tooltip": _COMPARE, "layout": W.Layout(width="104px")}
+        self.compare = W.ToggleButton(value=True, description="Compare", **look)
         for name, button in {**self.buttons, "compare": self.compare}.items():
             button.add_class(f"rl-{name}")
         self.buttons["run"].on_click(lambda _: self.run())
@@ -255,7 +249,7 @@ class TrainingDashboard:
         for thread in waits_for:
             thread.join()
         message = None
-        start, pause, drawn = time.perf_counter(), _SHORTEST, 0.0
+        start, pause, drawn = time.perf_counter(), SHORTEST, 0.0
         times = [start]
         try:
             for record in self._train(run.config, live_config=self.live_config):
@@ -267,11 +261,9 @@ class TrainingDashboard:
                     self._say(_progress(run, times))
                     self._refresh()
                     drawn = time.perf_counter()
-                    pause = max(_SHORTEST, 3 * (drawn - times[-1]))
+                    pause = max(SHORTEST, 3 * (drawn - times[-1]))
         except Exception as error:
-            message = (
-                f"The run ended with an error. {_sentence(error)} The curves up to there stay."
-            )
+            message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
         run.going = False
         if run is self._run:
             self._refresh()
@@ -283,7 +275,7 @@ class TrainingDashboard:
 
 
 def _progress(run: _Run, times: list[float]) -> str:
-    """The status line while a run goes on; the first step also loads the model, so it is left out."""
+    """The status line of a run; its first step also loads the model, so it is left out."""
     recent = times[1:][-8:]
     pace = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else None
     parts = [f"Step {len(run.records)} of {run.config.steps}", _pass_rate(run.records[-1])]
@@ -305,12 +297,6 @@ def _ending(run: _Run, times: list[float]) -> str:
 def _pass_rate(record: Record) -> str:
     rate = record.get("pass_rate")
     return "pass rate unknown" if rate is None else f"pass rate {rate:.2f}"
-
-
-def _sentence(error: BaseException) -> str:
-    """An exception as one plain sentence."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:1].upper() + text[1:300].rstrip(".") + "."
 
 
 def _name_runs(runs: Sequence[_Run]) -> list[str]:
@@ -361,115 +347,3 @@ def _log_html(records: Iterable[Record]) -> str:
     items = "".join(reversed(lines))
     look = "margin:0;padding-left:1.2em;line-height:1.35;max-height:5em;overflow-y:auto"
     return _TITLE.format("Changed during the run") + f'<ul style="{look}">{items}</ul>'
-
-
-# --- simpler drivers ----------------------------------------------------------------------------
-
-
-def watch(
-    records: Iterable[Record],
-    every: float = _SHORTEST,
-    label: str = "",
-    earlier: Mapping[str, Sequence[Record]] | None = None,
-    total: int | None = None,
-) -> list[Record]:
-    """Follow a run in a plain loop: no thread, no widget, the same figure.
-
-    Interrupting the cell ends the run and keeps what there is.
-
-    Args:
-        records: what ``train`` returns, or any iterable of metrics records.
-        every: seconds between two frames; the last frame is always drawn.
-        label: the run's settings, for the legend.
-        earlier: label → records of runs to compare with.
-        total: number of steps planned, so that the axis stands still.
-
-    Returns:
-        The records, up to the interruption if there was one.
-    """
-    seen: list[Record] = []
-
-    def picture() -> Image:
-        axes = plot_run(seen, label=label, earlier=earlier, total=total)
-        return show(axes.flat[0].figure, describe_run(seen))
-
-    handle = display(picture(), display_id=True)
-    drawn = time.perf_counter()
-    try:
-        for record in records:
-            seen.append(record)
-            if time.perf_counter() - drawn >= every:
-                handle.update(picture())
-                drawn = time.perf_counter()
-    except KeyboardInterrupt:
-        print(f"Interrupted: the {len(seen)} steps so far are kept.")
-    finally:
-        handle.update(picture())
-    return seen
-
-
-class ExactDashboard:
-    """A picture of a pure function that is drawn again whenever a control moves.
-
-    Drawing takes place in a thread that always takes the latest values: while one picture is being
-    drawn a slider may pass over many, and only the last of them is drawn.
-
-    Args:
-        draw: called with the values of the controls by name; returns a figure and its alt text.
-        controls: name → widget with a ``value``.
-    """
-
-    def __init__(
-        self, draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget
-    ) -> None:
-        self._draw = draw
-        self.controls = controls
-        self.status = W.HTML()
-        for name, widget in controls.items():
-            widget.add_class(f"rl-exact-{name.replace('_', '-')}")
-            widget.observe(self._moved, "value")
-        boxes = W.HBox(list(controls.values()), layout=W.Layout(flex_flow="row wrap"))
-        self.panel = W.VBox([boxes, self.status])
-        self.panel.add_class("rl-exact")
-        self._handle: Any = None
-        self._lock = threading.Lock()
-        self._stale = False
-        self._thread: threading.Thread | None = None
-
-    def show(self) -> None:
-        """Display the controls and the first picture."""
-        display(self.panel)
-        self._handle = display(self._picture(), display_id=True)
-
-    def _picture(self) -> Image:
-        values = {name: widget.value for name, widget in self.controls.items()}
-        return show(*self._draw(**values))
-
-    def _moved(self, _: Any) -> None:
-        with self._lock:
-            self._stale = True
-            if self._handle is not None and self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True)
-                self._thread.start()
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._stale:
-                    self._thread = None
-                    return
-                self._stale = False
-            try:
-                self._handle.update(self._picture())
-                self.status.value = ""
-            except Exception as error:
-                self.status.value = html.escape(_sentence(error))
-
-
-def exact_dashboard(draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget) -> None:
-    """Show ``ExactDashboard(draw, **controls)``.
-
-    >>> from ipywidgets import IntSlider
-    >>> exact_dashboard(lambda n: (new_figure()[0], f"n is {n}"), n=IntSlider(3))  # doctest: +SKIP
-    """
-    ExactDashboard(draw, **controls).show()

@@ -114,20 +114,10 @@ def plot_curve(
     marker = _MARKERS.get(meaning) or ("o" if np.isfinite(values).sum() < 2 else None)
     if smooth > 1 and not faint:
         ax.plot(steps, values, color=colour, linewidth=1, alpha=0.3)
-    ax.plot(
-        steps,
-        _smoothed(values, smooth),
-        color=colour,
-        linestyle=style,
-        linewidth=1.4 if faint else 2,
-        alpha=0.55 if faint else 1,
-        marker=marker,
-        markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        markevery=max(1, len(steps) // 8),
-        label=label,
-    )
+    look = {"linewidth": 1.4, "alpha": 0.55} if faint else {"linewidth": 2}
+    look |= {"marker": marker, "markersize": 5, "markevery": max(1, len(steps) // 8)}
+    look |= {"markeredgecolor": "white", "markeredgewidth": 0.6, "label": label}
+    ax.plot(steps, _smoothed(values, smooth), color=colour, linestyle=style, **look)
     ax.set_xlabel("step")
     ax.set_ylabel(_UNITS.get(key, key.replace("_", " ")))
     ax.xaxis.set_major_locator(plots.step_ticks())
@@ -148,22 +138,18 @@ def plot_lengths(
         total: the last step the axis shall reach; by default that of the records.
     """
     ax = plots.axes_or_new(ax)
-    for key in _LENGTHS:
-        plot_curve(records, key, ax, smooth=smooth)
-    ax.set_ylim(bottom=0)
-    _step_limits(ax, [records], total)
-    label_ends(ax, [e for key in _LENGTHS for e in _line_end(records, key, _LENGTHS[key], smooth)])
+    _panel(ax, ("", "tokens", _LENGTHS), records, {}, smooth, total)
     return ax
 
 
-def _line_end(records: Sequence[Record], key: str, text: str, smooth: int) -> list:
-    """Where the label of a curve belongs: its last finite point."""
+def _line_end(records: Sequence[Record], key: str, text: str, smooth: int) -> Any:
+    """Where the label of a curve belongs, its last finite point; None if there is none."""
     values = _smoothed(_column(records, key), smooth)
     there = np.flatnonzero(np.isfinite(values))
     if not len(there):
-        return []
+        return None
     step = records[there[-1]].get("step", int(there[-1]))
-    return [(step, values[there[-1]], text, COLOURS[_MEANING.get(key, key)])]
+    return step, values[there[-1]], text, COLOURS[_MEANING.get(key, key)]
 
 
 def _step_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) -> None:
@@ -207,20 +193,17 @@ def describe_run(records: Sequence[Record]) -> str:
     """
     if not records:
         return "Four empty panels for reward, KL to the reference, length and entropy: no step yet."
-    last = records[-1]
-    parts = [
-        f"{name} {last[key]:.3g}{unit}"
-        for name, key, unit in (
-            ("reward", "reward", ""),
-            ("pass rate", "pass_rate", ""),
-            ("KL to the reference", "kl", " nats per answer"),
-            ("length", "length", " tokens"),
-            ("of right answers", "length_right", ""),
-            ("of wrong answers", "length_wrong", ""),
-            ("entropy", "entropy", " nats per token"),
-        )
-        if last.get(key) is not None and math.isfinite(last[key])
-    ]
+    named = {
+        "reward": "reward",
+        "pass_rate": "pass rate",
+        "kl": "KL to the reference in nats per answer",
+        "length": "length in tokens",
+        "length_right": "that of right answers",
+        "length_wrong": "that of wrong answers",
+        "entropy": "entropy in nats per token",
+    }
+    last = {key: _column(records[-1:], key)[0] for key in named}
+    parts = [f"{text} {last[key]:.3g}" for key, text in named.items() if last[key] == last[key]]
     changes = [
         f"At step {r['step']}: {read_changes(r['changed'])}." for r in records if r.get("changed")
     ]
@@ -298,10 +281,8 @@ def _panel(
     top = max(high, 1.0) if "reward" in keys else high if high > 0 else 1.0
     ax.set_ylim(min(0.0, 1.1 * low), 1.14 * top)
     _step_limits(ax, [records, *earlier.values()], total)
-    ends = [
-        end for key, text in keys.items() if text for end in _line_end(records, key, text, smooth)
-    ]
-    label_ends(ax, ends, size=8.5)
+    ends = [_line_end(records, key, text, smooth) for key, text in keys.items() if text]
+    label_ends(ax, [end for end in ends if end], size=8.5)
 
 
 def _mark(ax: Axes, step: float, number: int) -> None:
