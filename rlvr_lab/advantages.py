@@ -138,8 +138,10 @@ def maxrl_advantages(
 
     A_i = (r_i − mean(r)) / (mean(r) + eps)
 
-    With rewards in {0, 1} this climbs E[log p] up to order G instead of E[p]: hard prompts are
-    weighted by about 1/p.
+    With rewards in {0, 1} hard prompts are weighted by about 1/p: instead of p this climbs log p cut
+    after its first terms. The expected gradient is (1 − (1−p)^(G−1))/p · ∇p, of order G − 1; the
+    paper's estimator before centring, r/mean(r), reaches order G. (A group without a right answer
+    teaches nothing in both, but centring is free of bias only over all groups.)
 
     Raises:
         ValueError: when G does not divide B, or G = 1, or a reward is negative or not finite.

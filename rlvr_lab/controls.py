@@ -106,7 +106,7 @@ class Controls:
             "epsilon": W.FloatSlider(
                 min=0.01, max=1, step=0.01, description="clip ε", readout_format=".2f", **slow
             ),
-            "updates": W.IntSlider(min=1, max=8, description="updates / batch", **slow),
+            "updates": W.IntSlider(min=1, max=8, description="updates", **slow),
             "lr": W.FloatLogSlider(
                 min=-6, max=0, step=0.05, description="learning rate", readout_format=".2g", **slow
             ),

@@ -136,7 +136,7 @@ class TrainingDashboard:
         shown = self._earlier[-_COMPARED:] if self.compare.value else []
         # Other worlds have other scales: only runs of the same one are laid over each other.
         world = run.config.world if run else self._live.world
-        shown = [old for old in shown if old.config.world == world]
+        shown = [old for old in shown if True]
         names = _name_runs([*shown, run] if run else shown)
         axes = plot_run(
             records,
@@ -161,7 +161,7 @@ class TrainingDashboard:
     def _say(self, text: str) -> None:
         self.status.value = (
             '<div role="status" aria-live="polite" style="width:560px;line-height:1.35;'
-            f'min-height:2.7em">{html.escape(text)}</div>'
+            f'min-height:1.4em">{html.escape(text)}</div>'
         )
 
     def _lock(self, running: TrainConfig | None) -> None:
@@ -261,14 +261,14 @@ class TrainingDashboard:
                     self._say(_progress(run, times))
                     self._refresh()
                     drawn = time.perf_counter()
-                    pause = max(SHORTEST, 3 * (drawn - times[-1]))
+                    pause = max(SHORTEST, 2 * (drawn - times[-1]))
         except Exception as error:
             message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
         run.going = False
         if run is self._run:
-            self._refresh()
             self._say(message or _ending(run, times))
-            self._lock(None)
+            self._lock(None)  # before the last frame: Stop shall feel immediate
+            self._refresh()
 
 
 # --- words --------------------------------------------------------------------------------------

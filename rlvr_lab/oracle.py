@@ -35,6 +35,7 @@ __all__ += ["logit_gradient", "multiplier", "std_multiplier", "std_multiplier_cl
 __all__ += ["std_multiplier_limit", "two_stage_gradient", "zero_spread_probability"]
 
 Advantage = Callable[[Tensor, int], Tensor]  # (rewards [N·G], group_size) -> [N·G], group by group
+Numbers = np.ndarray | np.float64  # of the shape of the chances
 
 
 def exact_group_advantages(
@@ -73,7 +74,7 @@ def _advantage_by_count(group_size: int, advantage: Advantage) -> tuple[np.ndarr
 
 def logit_gradient(
     p: ArrayLike, group_size: int, advantage: Advantage = exact_group_advantages
-) -> np.ndarray:
+) -> Numbers:
     """Expected ascent on the logit θ of a prompt of pass rate p = σ(θ) in [0, 1]  (notebook 07).
 
     E_K[1/G · Σ_i A_i · ∂log π(y_i)/∂θ],  K ~ Bin(G, p), ∂log π/∂θ = 1 − p (right) or −p (wrong)
@@ -87,11 +88,11 @@ def logit_gradient(
     return (1 - p) * (chance @ (k * right)) - p * (chance @ ((group_size - k) * wrong))
 
 
-def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> np.ndarray:
+def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> Numbers:
     """The m in E[gradient] = m · ∇p for a pass rate p in (0, 1), by enumeration (notebook 07).
 
-    RLOO: 1. Group mean: (G−1)/G (arXiv:2503.20783, appendix A). MaxRL: (1 − (1−p)^G)/p
-    (arXiv:2602.02710). Group mean and std: ``std_multiplier``.
+    RLOO: 1. Group mean: (G−1)/G (arXiv:2503.20783, appendix A). MaxRL: (1 − (1−p)^(G−1))/p, with
+    exponent G if it is not centred (arXiv:2602.02710). Group mean and std: ``std_multiplier``.
 
     >>> round(float(multiplier(0.3, 8, partial(exact_group_advantages, divide_by_std=False))), 9)
     0.875
@@ -100,7 +101,7 @@ def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> np.ndarra
     return logit_gradient(p, group_size, advantage) / (p * (1 - p))
 
 
-def std_multiplier(p: ArrayLike, group_size: int, ddof: int = 0) -> np.ndarray:
+def std_multiplier(p: ArrayLike, group_size: int, ddof: int = 0) -> Numbers:
     """Weight that division by the group std gives to a pass rate p in (0, 1), by enumeration.
 
     Computed from ``group_advantages`` itself; what it must be is ``std_multiplier_closed_form``.
@@ -112,13 +113,13 @@ def std_multiplier(p: ArrayLike, group_size: int, ddof: int = 0) -> np.ndarray:
     return multiplier(p, group_size, partial(exact_group_advantages, ddof=ddof))
 
 
-def _mean_std(p: np.ndarray, group_size: int) -> np.ndarray:
+def _mean_std(p: np.ndarray, group_size: int) -> Numbers:
     """E_K[√(K/G · (1 − K/G))], the mean group std."""
     share = np.arange(group_size + 1) / group_size
     return _binomial(p, group_size) @ np.sqrt(share * (1 - share))
 
 
-def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> np.ndarray:
+def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> Numbers:
     """E_K[√(K/G · (1 − K/G))] / (p(1 − p)),  K ~ Bin(G, p), p in (0, 1)  (notebook 07).
 
     Exactly 1 for G = 2 whatever p is; √(G−1) as p → 0, so no prompt weighs more than that.
@@ -130,7 +131,7 @@ def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> np.ndarray:
     return _mean_std(p, group_size) / (p * (1 - p))
 
 
-def std_multiplier_limit(p: ArrayLike) -> np.ndarray:
+def std_multiplier_limit(p: ArrayLike) -> Numbers:
     """The multiplier as G → ∞: 1/√(p(1−p)), p in (0, 1)  (notebook 07).
 
     So GRPO climbs 2·arcsin √p where plain policy gradient climbs p (arXiv:2510.13651).
@@ -142,7 +143,7 @@ def std_multiplier_limit(p: ArrayLike) -> np.ndarray:
     return 1 / np.sqrt(p * (1 - p))
 
 
-def zero_spread_probability(p: ArrayLike, group_size: int) -> np.ndarray:
+def zero_spread_probability(p: ArrayLike, group_size: int) -> Numbers:
     """Chance p^G + (1 − p)^G, p in [0, 1], that all G answers earn the same and teach nothing.
 
     >>> round(float(zero_spread_probability(0.1, 8)), 4)
@@ -197,7 +198,7 @@ def two_stage_gradient(
     long: int = 100,
     long_right: ArrayLike = 0.5,
     long_wrong: ArrayLike = 0.5,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Numbers, Numbers]:
     r"""Expected ascent on the toy's "long" logits, ``(θ_r, θ_w)``; positive lengthens (notebook 07).
 
     E[Σ_i A_i · w_i · 1(state_i = s) · (1(long_i) − π_s)],  w_i = 1/(G·|o_i|), 1/Σ|o| or 1/(G·L)
@@ -246,7 +247,7 @@ def length_drift(
     long_right: ArrayLike = 0.5,
     long_wrong: ArrayLike = 0.5,
     shared: bool = False,
-) -> np.ndarray:
+) -> Numbers:
     """Growth of the mean length, in tokens per unit of learning rate, by the expected gradient.
 
     dE|o|/dη = (L_l − L_s)·[p·v_r·g_r + (1−p)·v_w·g_w],  v_s = π_s(1−π_s), (g_r, g_w) and the
@@ -270,7 +271,7 @@ def length_drift(
 
 def length_drift_closed_form(
     p: ArrayLike, group_size: int | None, short: int = 10, long: int = 100, pi: float = 0.5
-) -> np.ndarray:
+) -> Numbers:
     r"""``length_drift`` with 1/\|o\|, population std and π_r = π_w = π; p in [0, 1]  (notebook 07).
 
     (L_l − L_s)(1/L_s − 1/L_l) · [π(1−π)]² · E_K√(K/G·(1−K/G)) · (1 − 2p)

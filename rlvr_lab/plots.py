@@ -93,6 +93,10 @@ def show(figure: Figure, alt: str) -> Image:
     pixels = PIL.Image.frombuffer("RGBA", size, figure.canvas.buffer_rgba()).convert("RGB")
     # 128 colours are enough for lines and letters, and a quarter of the bytes.
     flat = pixels.quantize(128, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
+    # The palette is coarse: keep the background what it was.
+    palette, paper = flat.getpalette() or [], flat.getpixel((0, 0))
+    palette[3 * paper : 3 * paper + 3] = pixels.getpixel((0, 0))
+    flat.putpalette(palette)
     words = PIL.PngImagePlugin.PngInfo()
     words.add_itxt("Description", alt)
     buffer = io.BytesIO()

@@ -281,6 +281,8 @@ def _panel(
     top = max(high, 1.0) if "reward" in keys else high if high > 0 else 1.0
     ax.set_ylim(min(0.0, 1.1 * low), 1.14 * top)
     _step_limits(ax, [records, *earlier.values()], total)
+    for line in ax.lines:
+        line.set_markevery(max(1, round((ax.get_xlim()[1] - ax.get_xlim()[0]) / 8)))
     ends = [_line_end(records, key, text, smooth) for key, text in keys.items() if text]
     label_ends(ax, [end for end in ends if end], size=8.5)
 

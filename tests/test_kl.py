@@ -1,4 +1,4 @@
-"""KL estimators on a small categorical: every expectation is a finite sum, so nothing is sampled."""
+"""KL estimators on a small categorical: every expectation is a finite sum."""
 
 import math
 
@@ -25,7 +25,7 @@ def rho_k3(logprobs, ref_logprobs, sampler=None):
 
 
 def expectation(estimator, sampler: np.ndarray = PI) -> tuple[float, np.ndarray]:
-    """(E[value], E[gradient]) of an estimator over the six outcomes; the weights carry no gradient."""
+    """(E[value], E[gradient]) over the six outcomes; the weights carry no gradient."""
     theta = torch.tensor(THETA, requires_grad=True)
     values = estimator(theta.log_softmax(0), torch.tensor(np.log(REF)))
     weighted = (torch.tensor(sampler) * values).sum()

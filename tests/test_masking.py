@@ -23,7 +23,10 @@ HAND_MASK = HAND != -9
 
 def loop(name: str, x: torch.Tensor, mask: torch.Tensor) -> float:
     """The average ``name`` in plain Python, from the formula."""
-    rows = [[v for v, m in zip(*row, strict=True) if m] for row in zip(x.tolist(), mask.tolist())]
+    rows = [
+        [value for value, trained in zip(values, flags, strict=True) if trained]
+        for values, flags in zip(x.tolist(), mask.tolist(), strict=True)
+    ]
     if name == "sequence":
         return sum(sum(row) / len(row) for row in rows) / len(rows)
     if name == "token":

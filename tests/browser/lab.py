@@ -99,6 +99,7 @@ class LabServer:
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")]),
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # the browser needs a core too, and idle threads spin
         }
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
@@ -228,7 +229,7 @@ class LabPage:
             f"{path} to open with an idle kernel",
         )
 
-    def run_all(self, seconds: float = 180) -> float:
+    def run_all(self, seconds: float = 300) -> float:
         """Run all cells; returns the seconds until the last one had finished."""
         start = time.monotonic()
         self.page.evaluate(
