@@ -136,7 +136,7 @@ class TrainingDashboard:
         shown = self._earlier[-_COMPARED:] if self.compare.value else []
         # Other worlds have other scales: only runs of the same one are laid over each other.
         world = run.config.world if run else self._live.world
-        shown = [old for old in shown if True]
+        shown = [old for old in shown if old.config.world == world]
         names = _name_runs([*shown, run] if run else shown)
         axes = plot_run(
             records,
