@@ -31,14 +31,15 @@ class RolloutBatch:
         completion_ids: [B, T], right-padded.
         completion_mask: [B, T], True on the tokens that the policy chose and that are trained: the
             sampled end-of-sequence token included, padding and tokens written by the environment
-            excluded. It is made from *positions*, never from ``== pad_id``; otherwise stopping would
-            never be trained where both tokens share an id.
+            excluded. It is made from *positions*, never from ``== pad_id``; otherwise stopping
+            would never be trained where both tokens share an id.
         attention_mask: [B, T], True on every real token, chosen or forced.
-        old_logprobs: [B, T], log π of each token under the policy and temperature that sampled it; 0
-            outside ``completion_mask``.
+        old_logprobs: [B, T], log π of each token under the policy and temperature that sampled it;
+            0 outside ``completion_mask``.
         entropy: [B, T], entropy of the distribution each token was drawn from, in nats; 0 outside
             ``completion_mask``.
-        truncated: [B], True where the length limit and not an end-of-sequence token ended the answer.
+        truncated: [B], True where the length limit and not an end-of-sequence token ended the
+            answer.
         texts: B completions as text, without the end-of-sequence token.
         group_size: G.
     """

@@ -35,9 +35,7 @@ def _cases(fn: Any, rng: np.random.Generator, oracle: Any, mistakes: Any) -> lis
         groups = _rewards(rng, questions, group_size)
         flat = torch.tensor(groups.ravel(), dtype=torch.float32)
         result, _ = call(fn, rewards=flat, group_size=group_size)
-        value = tensor(
-            function_name(fn), result, [flat.numel()], _shapes(questions, group_size)
-        )
+        value = tensor(function_name(fn), result, [flat.numel()], _shapes(questions, group_size))
         given = f"rewards {[round(r, 2) for r in flat.tolist()]}, group_size {group_size}"
         named = {sentence: wrong(groups).ravel() for sentence, wrong in mistakes.items()}
         cases.append(Case(given, value, oracle(groups).ravel(), named))
@@ -94,7 +92,9 @@ for epsilon in (1.0, 0.1, 0.01, 0.001):
 
 def check_group_advantages(fn: Any, seed: int | None = None) -> None:
     """Check ``group_advantages(rewards [B], group_size) -> [B]``, the z-score within a group."""
-    with checking("group_advantages: z-scores within groups, and silent groups stay silent", seed) as rng:
+    with checking(
+        "group_advantages: z-scores within groups, and silent groups stay silent", seed
+    ) as rng:
         judge(function_name(fn), _cases(fn, rng, _z, GROUP_MISTAKES), tolerance=3e-3)
         for size in range(3, 13):
             for reward in (0.0, 1.0, 0.1):
@@ -104,14 +104,16 @@ def check_group_advantages(fn: Any, seed: int | None = None) -> None:
 def _must_be_silent(fn: Any, size: int, reward: float) -> None:
     """A group of equal rewards (and an ordinary one behind it).
 
-    In float32 the mean of equal rewards of 0.1 is off by up to 1e-8, which a denominator of about the
-    same size would turn into an advantage.
+    In float32 the mean of equal rewards of 0.1 is off by up to 1e-8, which a denominator of about
+    the same size would turn into an advantage.
     """
     name, group = function_name(fn), f"a group of zero spread ({size} rewards of {reward:g})"
     rewards = torch.cat([torch.full((size,), reward), torch.arange(size) % 2.0])
     result, _ = call(fn, rewards=rewards, group_size=size)
     if bool(torch.isnan(result).any()):
-        raise Mistake(f"{name}: nan for {group}. Its std is 0, and 0/0 is nan; it should teach nothing")
+        raise Mistake(
+            f"{name}: nan for {group}. Its std is 0, and 0/0 is nan; it should teach nothing"
+        )
     silent = float(tensor(name, result, [2 * size], _shapes(2, size))[:size].abs().max())
     if silent > 0.05:
         why = ": rounding leaves about 1e-8 above, and your ε below is no larger" if reward else ""

@@ -1,8 +1,8 @@
 """What every check of an exercise has in common: call the learner's function, name the mistake.
 
-A check draws fresh random inputs, calls the learner's function on copies of them and compares what it
-returns with an oracle of its own. When they differ, it works out what the known mistakes would have
-returned on the same inputs; the one that agrees with *every* call is the one it names.
+A check draws fresh random inputs, calls the learner's function on copies of them and compares what
+it returns with an oracle of its own. When they differ, it works out what the known mistakes would
+have returned on the same inputs; the one that agrees with *every* call is the one it names.
 """
 
 import secrets
@@ -46,7 +46,8 @@ class Case:
 
 @contextmanager
 def checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
-    """Yield a generator of fresh inputs; print ``✓ title`` at the end, or add the seed to the mistake.
+    """Yield a generator of fresh inputs; print ``✓ title`` at the end, or add the seed to the
+    mistake.
 
     >>> with checking("two and two", seed=0) as rng:
     ...     judge("add", [Case("2, 2", 4.0, 4.0)])
@@ -85,8 +86,8 @@ def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
     The names are for messages only: learners may rename their arguments.
 
     Raises:
-        Mistake: when ``fn`` is no function, not written yet, stops with an error of its own, returns
-            nothing, or writes over an input.
+        Mistake: when ``fn`` is no function, not written yet, stops with an error of its own,
+            returns nothing, or writes over an input.
     """
     if not callable(fn):
         raise Mistake(
@@ -157,9 +158,7 @@ def number(name: str, value: Any) -> float:
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise Mistake(
-            f"{name} must return one number, not a {type(value).__name__}"
-        ) from None
+        raise Mistake(f"{name} must return one number, not a {type(value).__name__}") from None
     if not np.isfinite(result):
         raise Mistake(f"{name} returns {result}: look for a division by zero")
     return result

@@ -54,7 +54,9 @@ def check_k3(fn: Any, seed: int | None = None) -> None:
             logprobs = torch.tensor(policy, requires_grad=True)
             result, given = call(fn, logprobs=logprobs, ref_logprobs=torch.tensor(ref))
             instead = {(): "one value a token is wanted; averaging is the loss's business"}
-            value = tensor(name, result, shape, instead | {shape[:1]: "do not sum over the tokens yet"})
+            value = tensor(
+                name, result, shape, instead | {shape[:1]: "do not sum over the tokens yet"}
+            )
             d = policy - ref
             words = f"log-probs {policy[0].round(2)} and reference {ref[0].round(2)}"
             named = {sentence: wrong(d) for sentence, wrong in K3_MISTAKES.items()}
@@ -133,7 +135,9 @@ GRADIENT_MISTAKES = {
 
 def check_k3_gradient(fn: Any, seed: int | None = None) -> None:
     """Check ``expected_k3_gradient(pi [V], pi_ref [V]) -> [V]``, by the logits, tokens from π."""
-    with checking("expected_k3_gradient: agrees with finite differences on every logit", seed) as rng:
+    with checking(
+        "expected_k3_gradient: agrees with finite differences on every logit", seed
+    ) as rng:
         name, cases = function_name(fn), []
         for size in (3, 6, 4):
             pi, q = _softmax(rng, size), _softmax(rng, size)

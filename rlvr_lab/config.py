@@ -1,4 +1,6 @@
-"""What a run is: one frozen ``TrainConfig``, and the presets that are rows of the algorithms' table."""
+"""What a run is: one frozen ``TrainConfig``, and the presets that are rows of the algorithms'
+table.
+"""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin
@@ -160,7 +162,8 @@ PRESETS: dict[str, TrainConfig] = {
 WORLDS: dict[str, dict[str, Any]] = {
     "sums": {"world": "sums"},
     # Plain gradient steps: Adam would turn the vanishing pull of the constant average into a random
-    # walk. The constant is the base's mean number of trained tokens, so that both averages step alike.
+    # walk. The constant is the base's mean number of trained tokens, so that both averages step
+    # alike.
     "lab": {
         "world": "lab",
         "steps": 25,
@@ -172,7 +175,8 @@ WORLDS: dict[str, dict[str, Any]] = {
         "format_bonus": 0.0,
     },
 }
-"""The settings that belong to a world rather than to an algorithm: ``replace(config, **WORLDS[…])``."""
+"""The settings that belong to a world rather than to an algorithm: ``replace(config,
+**WORLDS[…])``."""
 
 
 def describe(config: TrainConfig) -> str:

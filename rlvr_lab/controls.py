@@ -188,7 +188,7 @@ class Controls:
         return replace(config, **{**plain, "base": "", **WORLDS[world]})
 
     def _keep_fixed(self, config: TrainConfig) -> TrainConfig:
-        if True:
+        if self._running is None:
             return config
         return replace(config, **{n: getattr(self._running, n) for n in FIXED_DURING_A_RUN})
 

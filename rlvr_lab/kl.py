@@ -3,8 +3,8 @@
 Direction and sign, everywhere in the package: tokens are drawn from π (the policy), and
 ``k1 = log π − log π_ref``, so that E_π[k1] = KL(π‖π_ref) ≥ 0.
 
-As *values* k1 and k3 are unbiased; as *losses* (differentiated) the three mean different things, with
-tokens drawn from π itself (notebook 06; arXiv:2506.09477):
+As *values* k1 and k3 are unbiased; as *losses* (differentiated) the three mean different things,
+with tokens drawn from π itself (notebook 06; arXiv:2506.09477):
 
 | estimator | E[value]                 | E[gradient]                            |
 |-----------|--------------------------|----------------------------------------|

@@ -1,8 +1,8 @@
 """The length laboratory: the outcome is settled first, the length is chosen afterwards.
 
-The environment writes ``right`` or ``wrong`` by the toss of a coin; the policy then writes filler words
-until it stops. Nothing it writes changes the reward, so every movement of the length comes from the
-objective alone: the question of notebook 07 in its purest form.
+The environment writes ``right`` or ``wrong`` by the toss of a coin; the policy then writes filler
+words until it stops. Nothing it writes changes the reward, so every movement of the length comes
+from the objective alone: the question of notebook 07 in its purest form.
 """
 
 import random
@@ -21,10 +21,10 @@ __all__ = ["LengthLab", "exact_lengths"]
 class LengthLab:
     """Outcome first, length afterwards.
 
-    The environment writes ``right`` (with probability ``p_right``) or ``wrong``; the policy then writes
-    ``ok`` or ``hmm`` until it stops. Only the stopping is learned, and nothing it writes changes the
-    reward: every movement of the length comes from the objective. The filler word differs by outcome
-    so that a small network can treat the two cases apart.
+    The environment writes ``right`` (with probability ``p_right``) or ``wrong``; the policy then
+    writes ``ok`` or ``hmm`` until it stops. Only the stopping is learned, and nothing it writes
+    changes the reward: every movement of the length comes from the objective. The filler word
+    differs by outcome so that a small network can treat the two cases apart.
 
     Attributes:
         p_right: chance of the outcome ``right``.
@@ -88,8 +88,8 @@ def exact_lengths(
 ) -> dict[str, float]:
     """Expected completion length after each outcome, from the stop probabilities, in tokens.
 
-    E[L] = Σ_{t≥0} P(L > t), and P(L > t) is a product of chances of going on. Only the one filler word
-    and the end are counted: what a trained base gives to any other word is renormalised away.
+    E[L] = Σ_{t≥0} P(L > t), and P(L > t) is a product of chances of going on. Only the one filler
+    word and the end are counted: what a trained base gives to any other word is renormalised away.
 
     Args:
         policy: a policy of the laboratory.

@@ -13,11 +13,11 @@ Every algorithm of the course is one row of a table (notebook 07):
 | CISPO     | group z-score        | token, detached   | weight ≤ 1 + ε   | token           |
 | MaxRL     | group, ÷ mean        | token             | 1 ± ε            | constant        |
 
-The advantage column lives in ``advantages``, the average column in ``masking``; the functions here hold
-the ratio and the clip. A loss never samples, grades or logs.
+The advantage column lives in ``advantages``, the average column in ``masking``; the functions here
+hold the ratio and the clip. A loss never samples, grades or logs.
 
-Shapes: ``logprobs``, ``old_logprobs``, ``ref_logprobs`` and ``mask`` [B, T]; ``advantages`` [B]. Gradient
-flows through ``logprobs`` alone.
+Shapes: ``logprobs``, ``old_logprobs``, ``ref_logprobs`` and ``mask`` [B, T]; ``advantages`` [B].
+Gradient flows through ``logprobs`` alone.
 """
 
 from collections.abc import Callable
@@ -208,8 +208,8 @@ def grpo_loss(
 
     −1/B Σ_i 1/|o_i| Σ_t { min(ρA, clip(ρ)A) − β·k3 }      (DeepSeekMath, eq. 3, arXiv:2402.03300)
 
-    Built step by step in notebook 06. ``average=constant_mean(L)`` is the second of the course's two
-    toggles (the first, division by the std, is in ``group_advantages``).
+    Built step by step in notebook 06. ``average=constant_mean(L)`` is the second of the course's
+    two toggles (the first, division by the std, is in ``group_advantages``).
 
     Args:
         logprobs: log π of the sampled tokens; gradient flows.
@@ -268,7 +268,8 @@ def dapo_loss(
 ) -> Scalar:
     """GRPO averaged over tokens with a higher upper clip  (DAPO, eq. 8, arXiv:2503.14476).
 
-    DAPO's dynamic sampling (dropping groups of zero spread) is a matter of the batch, not of the loss.
+    DAPO's dynamic sampling (dropping groups of zero spread) is a matter of the batch, not of the
+    loss.
 
     >>> one = torch.ones(1, 2)
     >>> dapo_loss(-one, -one - 0.24, torch.tensor([1.0]), one.bool())

@@ -59,8 +59,8 @@ def sequence_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[T
 
     1/B · Σ_i 1/|o_i| · Σ_t x_it      (DeepSeekMath, eq. 3, arXiv:2402.03300; notebook 06)
 
-    Every answer weighs the same, so a token of a long answer weighs less than one of a short answer.
-    That is the length bias of notebook 07.
+    Every answer weighs the same, so a token of a long answer weighs less than one of a short
+    answer. That is the length bias of notebook 07.
 
     Args:
         x: per-token values, gradient flows.

@@ -1,15 +1,16 @@
 r"""Exact expectations by enumeration: what an estimator does on average (notebook 07).
 
-A group of G binary rewards has only G + 1 outcomes that matter, and one of four kinds of answer only
-C(G+3, 3); so every expectation here is a finite sum over counts. Advantages come from ``advantages``
-and token weights from ``losses.reinforce_loss``: what is enumerated is what the trainer runs. All is
-float64 numpy. Chances may be numbers or arrays; one outside the interval that its function names
-raises ``ValueError``.
+A group of G binary rewards has only G + 1 outcomes that matter, and one of four kinds of answer
+only C(G+3, 3); so every expectation here is a finite sum over counts. Advantages come from
+``advantages`` and token weights from ``losses.reinforce_loss``: what is enumerated is what the
+trainer runs. All is float64 numpy. Chances may be numbers or arrays; one outside the interval that
+its function names raises ``ValueError``.
 
 *Two-stage toy*: the outcome is decided before the length. With probability p the state is *right*
 (reward 1), else *wrong* (reward 0); only then does the policy choose a short or a long answer, by
 one logit per state: π_r = σ(θ_r) and π_w = σ(θ_w) are the chances of *long*. The choice is one
-token, the others are certain (log-probability 0). Length earns nothing, so any drift of it is a bias.
+token, the others are certain (log-probability 0). Length earns nothing, so any drift of it is a
+bias.
 """
 
 import math
@@ -199,7 +200,8 @@ def two_stage_gradient(
     long_right: ArrayLike = 0.5,
     long_wrong: ArrayLike = 0.5,
 ) -> tuple[Numbers, Numbers]:
-    r"""Expected ascent on the toy's "long" logits, ``(θ_r, θ_w)``; positive lengthens (notebook 07).
+    r"""Expected ascent on the toy's "long" logits, ``(θ_r, θ_w)``; positive lengthens (notebook
+    07).
 
     E[Σ_i A_i · w_i · 1(state_i = s) · (1(long_i) − π_s)],  w_i = 1/(G·|o_i|), 1/Σ|o| or 1/(G·L)
 
@@ -208,7 +210,8 @@ def two_stage_gradient(
     ``token_mean``: a rest of order 1/G. (Mechanism: Dr. GRPO, arXiv:2503.20783, section 3.1.)
 
     Args:
-        p, long_right, long_wrong: chance of the right state, π_r and π_w, in [0, 1]; they broadcast.
+        p, long_right, long_wrong: chance of the right state, π_r and π_w, in [0, 1]; they
+        broadcast.
         average, advantage: the two toggles, as the trainer uses them.
         short, long: L_s and L_l in tokens, 1 ≤ short < long (else ``ValueError``).
 

@@ -41,7 +41,7 @@ __all__ = [
 transformers_logging.disable_progress_bar()
 
 DIGITS = list("0123456789")
-NUMBER_WORDS = "zero one two three four five six seven eight nine".split()
+NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 ADDENDS = [f"+{digit}" for digit in DIGITS]
 WORDS = ["<pad>", "<eos>", *DIGITS, *ADDENDS, *NUMBER_WORDS, ".", "?", "="]
 WORDS += ["<think>", "</think>", "wait", "/think", "/no_think", "right", "wrong", "ok", "hmm"]

@@ -34,7 +34,7 @@ def _encode(
     tokenizer, rows, labels = policy.tokenizer, [], []
     for prompt, completion in pairs:
         head = tokenizer.encode(prompt, add_special_tokens=False)
-        tail = tokenizer.encode(completion, add_special_tokens=False) + [tokenizer.eos_token_id]
+        tail = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
         rows.append(head + tail)
         hidden = len(head) + trained_from
         labels.append([-100] * hidden + tail[trained_from:])
@@ -115,9 +115,9 @@ def pretrain_sums(
 ) -> dict:
     """Make the sums' base model and write it to ``folder``.
 
-    Two stages. Flawless chains at a constant rate *until* the chain is learned (it comes suddenly, with a
-    delay that depends on the seed); then the mixture, which hides that skill behind direct answers,
-    skipped steps and broken tags, for RL to bring out again.
+    Two stages. Flawless chains at a constant rate *until* the chain is learned (it comes suddenly,
+    with a delay that depends on the seed); then the mixture, which hides that skill behind direct
+    answers, skipped steps and broken tags, for RL to bring out again.
 
     Args:
         folder: where the model goes.
@@ -129,8 +129,8 @@ def pretrain_sums(
         The card that is written beside the weights: mixture, seed, steps, measured pass rates.
 
     Raises:
-        PretrainingFailed: when the chain is not learned in 600 steps, or the result lies outside the
-            gate pass@1 ∈ [.15, .40], pass@16 ≥ .90.
+        PretrainingFailed: when the chain is not learned in 600 steps, or the result lies outside
+            the gate pass@1 ∈ [.15, .40], pass@16 ≥ .90.
     """
     task, rng = Sums(), random.Random(f"pretraining {seed}")
     policy = new_policy(build_tokenizer(), seed, device=device)

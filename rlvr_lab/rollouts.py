@@ -1,7 +1,7 @@
 """Sampling: from prompts to a ``RolloutBatch``.
 
-What makes it quick is what it does not compute: a prompt is read once for its whole group, a finished
-answer leaves the batch, and nothing is sampled past the longest answer.
+What makes it quick is what it does not compute: a prompt is read once for its whole group, a
+finished answer leaves the batch, and nothing is sampled past the longest answer.
 """
 
 import torch
@@ -35,8 +35,8 @@ def sample(
         max_new_tokens: the cap; an answer that reaches it without stopping is ``truncated``.
         generator: the source of all randomness, on the policy's device.
         temperature: divides the logits; ``old_logprobs`` are those of the tempered distribution.
-        top_p: keep the smallest set of tokens whose probability reaches this. The log-probs stay those
-            of the full distribution, as in TRL and verl.
+        top_p: keep the smallest set of tokens whose probability reaches this. The log-probs stay
+            those of the full distribution, as in TRL and verl.
         forced_words: B words that the environment writes as first token of each row. They are part of
             the text and never trained.
 
@@ -158,7 +158,9 @@ def _finish(
     attention = position < lengths[:, None]
     mask = attention & (position >= forced_tokens)
     ends = (lengths - (~truncated).long()).tolist()
-    texts = policy.tokenizer.batch_decode([row[:end] for row, end in zip(ids.tolist(), ends)])
+    texts = policy.tokenizer.batch_decode(
+        [row[:end] for row, end in zip(ids.tolist(), ends, strict=True)]
+    )
     return RolloutBatch(
         prompt_ids=prompt_ids,
         prompt_mask=prompt_mask.bool(),

@@ -1,15 +1,16 @@
 """The sums: seeded problems, their prompts, their worked solutions and their verdicts.
 
-A problem asks for the last digit of a sum of 4–8 digits, written into a form of eight boxes of which
-some stay empty:
+A problem asks for the last digit of a sum of 4–8 digits, written into a form of eight boxes of
+which some stay empty:
 
     prompt       7+5+8+3....?
     completion   <think>7203</think>=3     (the chain of running sums, modulo 10)
     completion   =3                        (the same, answered directly)
 
-The sum is taken modulo 10 so that every number is one token. The price: a guess is right one time in
-ten, so pass@16 of a model that cannot add is already 0.81. The empty boxes put each digit at a constant
-distance from its place in the chain, which makes the chain quick to learn for a very small network.
+The sum is taken modulo 10 so that every number is one token. The price: a guess is right one time
+in ten, so pass@16 of a model that cannot add is already 0.81. The empty boxes put each digit at a
+constant distance from its place in the chain, which makes the chain quick to learn for a very small
+network.
 """
 
 import random
@@ -58,7 +59,8 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Sums:
-    """Last digit of a sum of ``min_terms`` to ``max_terms`` digits; difficulty is the terms less one.
+    """Last digit of a sum of ``min_terms`` to ``max_terms`` digits; difficulty is the terms less
+    one.
 
     Raises:
         ValueError: unless 2 ≤ min_terms ≤ max_terms.

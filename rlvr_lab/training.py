@@ -1,7 +1,7 @@
 """One visible loop for every algorithm: sample, grade, compare, update, report.
 
-The loop holds no formula. What an algorithm *is* stands in ``TrainConfig``, whose fields are the columns
-of the table in ``losses``.
+The loop holds no formula. What an algorithm *is* stands in ``TrainConfig``, whose fields are the
+columns of the table in ``losses``.
 """
 
 import random
@@ -97,17 +97,18 @@ def train(
 
     Args:
         config: the run.
-        state: where to start; a fresh ``TrainState.begin(config)`` if not given. It is moved in place,
-            so that the caller can sample from ``state.policy`` between two steps.
-        live_config: read at the start of each step; what it returns holds from that step on, and the
-            record's ``changed`` says what it changed.
+        state: where to start; a fresh ``TrainState.begin(config)`` if not given. It is moved in
+            place, so that the caller can sample from ``state.policy`` between two steps.
+        live_config: read at the start of each step; what it returns holds from that step on, and
+            the record's ``changed`` says what it changed.
 
     Yields:
-        ``step``; ``reward``, ``reward_accuracy``, ``reward_format`` (means per answer); ``pass_rate``;
-        ``kl`` (to the reference, k1 summed over an answer, nats); ``entropy`` (nats per token); ``length``,
-        ``length_right``, ``length_wrong`` (tokens; None where there is no such answer); ``truncated``,
-        ``zero_spread``, ``clip_fraction`` (shares); ``grad_norm``; ``loss``; ``seconds_rollout``,
-        ``seconds_reward``, ``seconds_update``; ``tokens``; ``changed``; ``samples``.
+        ``step``; ``reward``, ``reward_accuracy``, ``reward_format`` (means per answer);
+        ``pass_rate``; ``kl`` (to the reference, k1 summed over an answer, nats); ``entropy`` (nats
+        per token); ``length``, ``length_right``, ``length_wrong`` (tokens; None where there is no
+        such answer); ``truncated``, ``zero_spread``, ``clip_fraction`` (shares); ``grad_norm``;
+        ``loss``; ``seconds_rollout``, ``seconds_reward``, ``seconds_update``; ``tokens``;
+        ``changed``; ``samples``.
 
     Raises:
         ValueError: when ``live_config`` changes what is fixed during a run.
@@ -280,7 +281,8 @@ def _update(
             rows = (part[:, None] * config.group_size + torch.arange(config.group_size)).flatten()
             small = batch if config.minibatches == 1 else batch.groups(part.tolist())
             a, mask, old = advantages[rows], small.completion_mask, small.old_logprobs
-            # A row without advantage pulls at nothing: it counts in every average but needs no pass.
+            # A row without advantage pulls at nothing: it counts in every average but needs no
+            # pass.
             needed = torch.ones_like(a, dtype=torch.bool) if penalised else a != 0
             logprobs = token_logprobs(state.policy.model, small, config.temperature, needed)
             loss = loss_function(logprobs, old, a, mask)

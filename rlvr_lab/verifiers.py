@@ -26,8 +26,9 @@ class Verdict:
 
     Attributes:
         reason: ``right``; ``wrong`` (well-formed, another answer); ``no_answer`` (nothing after a
-            ``=``); ``malformed`` (an answer, but the text around it breaks the grammar); ``truncated``
-            (the completion ended at the length limit, not by its own end-of-sequence token).
+            ``=``); ``malformed`` (an answer, but the text around it breaks the grammar);
+            ``truncated`` (the completion ended at the length limit, not by its own end-of-sequence
+            token).
         answer: the answer that was read, if one was.
     """
 

@@ -181,7 +181,7 @@ def test_fuzz_against_a_hand_written_parser():
         assert is_well_formed(text) == (expected is not None), repr(text)
         assert verdict.correct == (expected == "7"), repr(text)
         seen[verdict.correct] += 1
-    assert min(seen.values()) > 1000
+    assert min(seen.values()) > 500
 
 
 def test_canonical_numbers_only():

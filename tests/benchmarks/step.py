@@ -1,13 +1,15 @@
-"""Our GRPO step and rollout against TRL's, on one model, one set of prompts, one machine, one process.
+"""Our GRPO step and rollout against TRL's, on one model, one set of prompts, one machine, one
+process.
 
     python -m tests.benchmarks.step [--rounds 5] [--out data/benchmarks/step_cpu.json]
 
-Needs the extra ``scale``. Both sides start every step from the same weights (the learning rate is too
-small to move them), read the same 16 prompts, sample 16 answers to each with temperature 1 and at most
-40 new tokens, grade them with the same verifier and take one AdamW step without KL. They take turns, and
-ratios are of medians. The lengths are the model's own, which is the case that matters: most answers of
-the base are short and a few are long. The fixed-length case, where nobody can stop early, stands beside
-it. What limits us there is stated by the arithmetic floor: FLOPs over the measured matmul rate.
+Needs the extra ``scale``. Both sides start every step from the same weights (the learning rate is
+too small to move them), read the same 16 prompts, sample 16 answers to each with temperature 1 and
+at most 40 new tokens, grade them with the same verifier and take one AdamW step without KL. They
+take turns, and ratios are of medians. The lengths are the model's own, which is the case that
+matters: most answers of the base are short and a few are long. The fixed-length case, where nobody
+can stop early, stands beside it. What limits us there is stated by the arithmetic floor: FLOPs over
+the measured matmul rate.
 """
 
 import argparse
