@@ -1,7 +1,7 @@
 """From the rewards of a group of answers to their advantages.
 
-A *group* is G answers to one prompt; ``rewards`` has B = N·G rows with groups contiguous. Rewards are
-never changed in place: they stay raw, and what these functions return has a new name.
+A *group* is G answers to one prompt; ``rewards`` has B = N·G rows with groups contiguous. Rewards
+are never changed in place: they stay raw, and what these functions return has a new name.
 """
 
 import torch
@@ -35,8 +35,8 @@ def _groups(rewards: Tensor, group_size: int) -> Tensor:
 def _centre(groups: Tensor) -> Tensor:
     """Rewards minus their group's mean, exactly 0 where a group has no spread.
 
-    The float mean of equal rewards need not equal them (0.1 is no binary fraction), and divided by an
-    equally tiny std that error of 1e-8 would become an advantage of 0.007.
+    The float mean of equal rewards need not equal them (0.1 is no binary fraction), and divided by
+    an equally tiny std that error of 1e-8 would become an advantage of 0.007.
     """
     centred = groups - groups.mean(dim=1, keepdim=True)
     return torch.where((groups == groups[:, :1]).all(dim=1, keepdim=True), 0.0, centred)
@@ -53,8 +53,8 @@ def group_advantages(
 
     A_i = (r_i − mean(r)) / (std(r) + eps)      (DeepSeekMath, section 4.1, arXiv:2402.03300)
 
-    Without the division this is the advantage of Dr. GRPO (arXiv:2503.20783). Derived in notebook 06;
-    what the division does to easy and hard prompts is notebook 07.
+    Without the division this is the advantage of Dr. GRPO (arXiv:2503.20783). Derived in notebook
+    06; what the division does to easy and hard prompts is notebook 07.
 
     Args:
         rewards: raw rewards, groups contiguous; no gradient flows.
@@ -79,8 +79,8 @@ def group_advantages(
     groups = _groups(rewards, group_size)
     if group_size == 1:
         raise ValueError(
-            "group_size: 1 leaves nothing to compare an answer with (its centred reward is 0 and its "
-            "standard deviation undefined); use at least 2"
+            "group_size: 1 leaves nothing to compare an answer with (its centred reward is 0 and "
+            "its standard deviation undefined); use at least 2"
         )
     centred = _centre(groups)
     if divide_by_std:
@@ -138,10 +138,10 @@ def maxrl_advantages(
 
     A_i = (r_i − mean(r)) / (mean(r) + eps)
 
-    With rewards in {0, 1} hard prompts are weighted by about 1/p: instead of p this climbs log p cut
-    after its first terms. The expected gradient is (1 − (1−p)^(G−1))/p · ∇p, of order G − 1; the
-    paper's estimator before centring, r/mean(r), reaches order G. (A group without a right answer
-    teaches nothing in both, but centring is free of bias only over all groups.)
+    With rewards in {0, 1} hard prompts are weighted by about 1/p: instead of p this climbs log p,
+    cut after its first terms. The expected gradient is (1 − (1−p)^(G−1))/p · ∇p, of order G − 1.
+    Without centring, r/mean(r), the exponent is G; centring costs one order because a group without
+    a right answer teaches nothing, and so drops out of the baseline as well.
 
     Raises:
         ValueError: when G does not divide B, or G = 1, or a reward is negative or not finite.

@@ -39,8 +39,6 @@ K3_MISTAKES = {
     "the sign is flipped: k3 is never negative, yours is never positive": (
         _elementwise(lambda d: -(math.exp(-d) - 1 + d))
     ),
-    "the probability ratio is used where its logarithm belongs (no exponential needed there), or the "
-    "other way round": _elementwise(lambda d: -d - 1 + math.exp(d)),
 }
 
 
@@ -113,8 +111,9 @@ GRADIENT_MISTAKES = {
     "held fixed: only k3 itself is differentiated": _reverse_kl_gradient,
     "this is k3's slope by log π at each token; the expectation over tokens and the step from log π "
     "to the logits are still to come": lambda pi, q: 1 - q / pi,
-    "the log-softmax is differentiated as if log π(v) depended on its own logit alone, and then the "
-    "expectation was forgotten": lambda pi, q: (1 - q / pi) * (1 - pi),
+    "each logit is followed into its own token only, and the expectation over tokens is missing": (
+        lambda pi, q: (1 - q / pi) * (1 - pi)
+    ),
     "∂log π(v)/∂θ_v is right, but changing one logit changes the log-probability of every token, by "
     "the normaliser": lambda pi, q: pi * (1 - q / pi) * (1 - pi),
     "the expectation is taken over the reference; the tokens are drawn from the policy": (
@@ -122,9 +121,6 @@ GRADIENT_MISTAKES = {
     ),
     "the ratio is upside down: k3 contains π_ref/π": (
         lambda pi, q: pi * (1 - pi / q) - pi * (pi @ (1 - pi / q))
-    ),
-    "that is k2's expected gradient with its weight missing: look at the slope of k3 by log π again": (
-        lambda pi, q: pi * np.log(pi / q)
     ),
     "that is the gradient for k1, which vanishes; k3 has a second term": lambda pi, q: 0 * pi,
     "that is the chance of each token, not a gradient: its entries must add up to 0": (

@@ -119,7 +119,7 @@ class ExactDashboard:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if False:
+                if not self._stale:
                     self._thread = None
                     return
                 self._stale = False

@@ -53,7 +53,8 @@ def _column(advantages: Tensor, mask: Tensor) -> Tensor:
     """Advantages as a column [B, 1]; refuses what broadcasting would accept in silence."""
     if advantages.ndim != 1 or advantages.shape[0] != mask.shape[0]:
         raise ValueError(
-            f"advantages: expected one per row, shape [{mask.shape[0]}], got {tuple(advantages.shape)}"
+            f"advantages: expected one per row, shape [{mask.shape[0]}], "
+            f"got {tuple(advantages.shape)}"
         )
     if not bool(torch.isfinite(advantages).all()):
         raise ValueError("advantages: all advantages must be finite")
@@ -289,7 +290,8 @@ def gspo_loss(
 ) -> Scalar:
     """GRPO with one length-normalised ratio per answer  (GSPO, arXiv:2507.18071).
 
-    s_i = exp(1/|o_i| · Σ_t (log π − log π_old)), clipped as a whole: an answer is kept or dropped whole.
+    s_i = exp(1/|o_i| · Σ_t (log π − log π_old)), clipped as a whole: an answer is kept or dropped
+    whole.
 
     >>> one = torch.ones(1, 2)
     >>> gspo_loss(-one, -one, torch.tensor([2.0]), one.bool())

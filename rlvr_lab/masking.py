@@ -69,7 +69,8 @@ def sequence_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[T
     Raises:
         ValueError: when a row of ``mask`` is empty.
 
-    >>> x, mask = torch.tensor([[1.0, 1.0], [4.0, 9.0]]), torch.tensor([[True, True], [True, False]])
+    >>> x = torch.tensor([[1.0, 1.0], [4.0, 9.0]])
+    >>> mask = torch.tensor([[True, True], [True, False]])
     >>> sequence_mean(x, mask)
     tensor(2.5000)
     """
@@ -88,7 +89,8 @@ def token_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tens
     Raises:
         ValueError: when ``mask`` is empty.
 
-    >>> x, mask = torch.tensor([[1.0, 1.0], [4.0, 9.0]]), torch.tensor([[True, True], [True, False]])
+    >>> x = torch.tensor([[1.0, 1.0], [4.0, 9.0]])
+    >>> mask = torch.tensor([[True, True], [True, False]])
     >>> token_mean(x, mask)
     tensor(2.)
     """
@@ -107,7 +109,8 @@ def constant_mean(length: float) -> Average:
     Raises:
         ValueError: when ``length`` is not positive.
 
-    >>> x, mask = torch.tensor([[1.0, 1.0], [4.0, 9.0]]), torch.tensor([[True, True], [True, False]])
+    >>> x = torch.tensor([[1.0, 1.0], [4.0, 9.0]])
+    >>> mask = torch.tensor([[True, True], [True, False]])
     >>> constant_mean(2)(x, mask)
     tensor(1.5000)
     """

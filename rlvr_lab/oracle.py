@@ -9,8 +9,7 @@ its function names raises ``ValueError``.
 *Two-stage toy*: the outcome is decided before the length. With probability p the state is *right*
 (reward 1), else *wrong* (reward 0); only then does the policy choose a short or a long answer, by
 one logit per state: π_r = σ(θ_r) and π_w = σ(θ_w) are the chances of *long*. The choice is one
-token, the others are certain (log-probability 0). Length earns nothing, so any drift of it is a
-bias.
+token, the others are certain (log-probability 0). Length earns nothing, so any drift is a bias.
 """
 
 import math

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from rlvr_lab.metrics import bootstrap_band
 
 __all__ = [
+    "plot_panels",
     "COLOURS",
     "INK",
     "STYLES",
@@ -195,6 +196,24 @@ def plot_band(
     ax.xaxis.set_major_locator(step_ticks())
     plain_legend(ax)
     return ax
+
+
+def plot_panels(
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    units: Sequence[str],
+    looks: Mapping[str, tuple[str, str]],
+    ylim: tuple[float, float] | None = None,
+) -> Figure:
+    """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style)."""
+    figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
+    for ax, (title, bands), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
+        for label, curves in bands.items():
+            plot_band(curves, ax, label, looks[label][0], style=looks[label][1])
+        ax.set(title=title, ylabel=unit, ylim=ylim)
+        ax.get_legend().remove()
+    handles = np.ravel(axes)[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
 
 
 def plot_std_multiplier(

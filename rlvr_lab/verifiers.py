@@ -66,7 +66,7 @@ def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
 
     >>> verify_sum("<think>720</think>=0", answer=0).reason, verify_sum("=3", answer=0).reason
     ('right', 'wrong')
-    >>> verify_sum("<think>720=0", answer=0).reason, verify_sum("<think>72", 0, truncated=True).reason
+    >>> verify_sum("<think>720=0", 0).reason, verify_sum("<think>72", 0, truncated=True).reason
     ('malformed', 'truncated')
     """
     if answer < 0:

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.browser
 # Limits are generous, because other machines are slower; what was measured is kept as an artefact.
 FIRST_CURVE, STOPPED, TOGGLED = 30.0, 3.0, 2.0  # seconds
 SWITCHES = ("rl-length", "rl-std")
+# The line that the dashboard writes when a control is moved during a run.
+MARK = r"step\s+\d+[^\n]*normalise by length"
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +55,12 @@ def train_live(lab: LabPage, name: str, times: dict[str, float]) -> None:
     assert lab.control("rl-stop", cell).is_enabled(), "the run ended by itself before Stop"
     lab.click("rl-stop", cell)
     times[f"{name}: Stop to stopped"] = stopped = lab.enabled("rl-run", cell, 20)
-    lab.wait_idle()
+    lab.page.wait_for_timeout(2000)  # the last frame is drawn after the buttons are free again
     shown = lab.figure(cell)
     lab.page.wait_for_timeout(1500)
     assert lab.figure(cell) == shown, "the figure still moves after Stop"
     assert stopped < STOPPED
     lab.screenshot(f"{name}_stopped")
-
-
-# The line that the dashboard writes when a control is moved during a run.
-MARK = r"step\s+\d+[^\n]*normalise by length"
 
 
 def test_start_here(lab: LabPage, times: dict[str, float]) -> None:
