@@ -60,7 +60,7 @@ notebooks: $(VENV)/.test
 
 # On its own, because it measures times; skipped without Chromium, unless CI=true.
 browser: $(VENV)/.test
-	$(PYTEST) -m browser tests/browser
+	$(PYTEST) -s -m browser tests/browser
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

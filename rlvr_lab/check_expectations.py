@@ -117,9 +117,14 @@ def _pull(
     return np.array([(push * right).sum(), (push * (1 - right)).sum()])
 
 
+# Both lengths are equally likely in both states, so the two pulls are equal and opposite. To swap them
+# or to flip their sign is therefore the same, and so is to add them up or to leave out the weights.
 PULL_MISTAKES: dict[str, Callable[..., np.ndarray]] = {
-    "right and wrong are swapped": lambda *a: _pull(*a)[::-1],
-    "the sign is flipped: a positive pull lengthens": lambda *a: -_pull(*a),
+    "right and wrong are swapped, or the sign is flipped; a positive pull means longer": (
+        lambda *a: _pull(*a)[::-1]
+    ),
+    "no pull at all, in either state: the weights are not used, or both states have ended up in one "
+    "sum": lambda *a: _pull(*a, weigh=False),
     "the std is the sample std (ddof=1); here it is the population's": lambda *a: _pull(*a, ddof=1),
     "the advantages are centred, but not divided by the std": lambda *a: _pull(*a, divide=False),
     "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: it forgets that choosing short "
@@ -129,9 +134,6 @@ PULL_MISTAKES: dict[str, Callable[..., np.ndarray]] = {
     ),
     "every group counts the same, but right has chance p and wrong 1 − p": (
         lambda *a: _pull(*a, state_chance=False)
-    ),
-    "the weights are not used, so that a long answer's choice counts as much as a short one's": (
-        lambda *a: _pull(*a, weigh=False)
     ),
     "the result is divided by the number of groups. The chances already add up to 1": (
         lambda *a: _pull(*a) / 4 ** a[1]
@@ -145,7 +147,6 @@ PULL_MISTAKES: dict[str, Callable[..., np.ndarray]] = {
     "each pull is conditional on its state: it is divided by the chance of right or wrong": (
         lambda *a: _pull(*a) / np.array([a[0], 1 - a[0]])
     ),
-    "both states have ended up in one sum": lambda *a: np.full(2, _pull(*a).sum()),
 }
 
 

@@ -63,7 +63,8 @@ def checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
 
 def function_name(fn: Any) -> str:
     """The name of the learner's function, for messages."""
-    return getattr(fn, "__name__", None) or "your function"
+    name = getattr(fn, "__name__", "")
+    return name if name.isidentifier() else "your function"
 
 
 def _copy(value: Any) -> Any:
@@ -153,10 +154,11 @@ def number(name: str, value: Any) -> float:
     Raises:
         Mistake: when it is not one number.
     """
-    if isinstance(value, bool | str) or np.size(value) != 1 or not np.isrealobj(value):
-        raise Mistake(f"{name} must return one number, not a {type(value).__name__}")
+    plain = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
     try:
-        result = float(value)
+        if isinstance(plain, bool | str | complex) or np.size(plain) != 1:
+            raise TypeError
+        result = float(np.ravel(plain)[0])
     except (TypeError, ValueError):
         raise Mistake(f"{name} must return one number, not a {type(value).__name__}") from None
     if not np.isfinite(result):

@@ -186,9 +186,9 @@ def _scalar(name: str, result: Any, rows: int, width: int) -> Tensor:
         result,
         [],
         {
-            (rows,): "this is still one number an answer",
-            (rows, width): "this is still one number a token",
             (width,): "the sum ran over the wrong axis",
+            (rows,): "this is still one number an answer",  # also where rows == width
+            (rows, width): "this is still one number a token",
         },
     )
 

@@ -198,7 +198,7 @@ def _check_average(
                     f"{name}: padding may hold anything, and here it holds {poison}. Multiplied by 0 "
                     "that is nan and not 0: padding has to be replaced or selected away before the sum"
                 )
-            instead = {(rows,): "this is still one number an answer", (width,): "wrong axis"}
+            instead = {(width,): "wrong axis", (rows,): "this is still one number an answer"}
             value = tensor(name, result, [], instead)
             if not value.requires_grad:
                 raise Mistake(f"{name}: no gradient flows to x; a loss is made of this")

@@ -9,7 +9,7 @@ marker or a label at the line's end says the same again: colour is never the onl
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np

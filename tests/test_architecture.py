@@ -15,7 +15,11 @@ FLOORS = [
     {"tasks", "policy", "oracle", "length_lab"},
     {"config", "rollouts", "rewards", "setup_check"},
     {"training", "runs", "pretraining"},
-    {"plots", "run_plots", "checks", "exercises"},
+    {
+        *("plots", "run_plots", "exercises"),
+        *("checks", "check_kit", "check_masking", "check_advantages", "check_kl", "check_losses"),
+        "check_expectations",
+    },
     {"controls", "live", "dashboards", "__main__"},
 ]
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}

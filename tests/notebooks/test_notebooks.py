@@ -9,7 +9,6 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from urllib.parse import unquote
 
 import nbformat
@@ -21,7 +20,7 @@ COURSE = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/*.ipynb"))
 STUBS = sorted(FOLDER.glob("exercises/*.ipynb"))
 
-LONGEST_CELL, MEDIAN_CELL = 35, 6  # lines
+LONGEST_CELL = 35  # lines
 LARGEST_PNG, WIDEST_PNG, LARGEST_FILE = 200_000, 2_000, 2_500_000  # bytes, pixels, bytes
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:home|Users|root|tmp|work|private|opt)/|\b[A-Z]:\\\w")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(<?([^)\s>]+)>?[^)]*\)")
@@ -69,12 +68,6 @@ def long_cells(notebook: Notebook, path: Path) -> Iterator[str]:
     for number, length in enumerate(lengths, start=1):
         if length > LONGEST_CELL:
             yield f"code cell {number} has {length} lines; at most {LONGEST_CELL}"
-
-
-def long_median(notebook: Notebook, path: Path) -> Iterator[str]:
-    middle = median([len(cell.source.splitlines()) for cell in code_cells(notebook)] or [0])
-    if middle > MEDIAN_CELL:
-        yield f"the median code cell has {middle} lines; at most {MEDIAN_CELL}"
 
 
 def large_pictures(notebook: Notebook, path: Path) -> Iterator[str]:
@@ -145,7 +138,7 @@ EVERYWHERE: list[Check] = [
     dead_links,
     machine_paths,
 ]
-STORED_EXECUTED: list[Check] = [*EVERYWHERE, not_executed_in_order, long_median]
+STORED_EXECUTED: list[Check] = [*EVERYWHERE, not_executed_in_order]
 
 
 def name(path: Path) -> str:
@@ -225,11 +218,7 @@ def plant(change: str, notebook: Notebook) -> None:
         case "widget_state":
             notebook.metadata["widgets"] = {}
         case "long_cells":
-            extra = v4.new_code_cell("x = 1\n" * 36, execution_count=2)
-            short = [v4.new_code_cell("1", execution_count=n) for n in (3, 4)]
-            notebook.cells += [extra, *short]
-        case "long_median":
-            cell.source = "x = 1\n" * 7
+            cell.source = "x = 1\n" * 36
         case "large_pictures":
             wide = base64.b64encode(base64.b64decode(PNG)[:16] + struct.pack(">I", 4000))
             cell.outputs[1].data["image/png"] = wide.decode()

@@ -1,0 +1,312 @@
+"""Checks pass every solution, fail every stub, and call each seeded mistake by its name."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_lab import (
+    advantages,
+    check_advantages,
+    check_expectations,
+    check_kit,
+    check_kl,
+    check_losses,
+    check_masking,
+    checks,
+    exercises,
+    kl,
+    losses,
+    masking,
+    oracle,
+)
+from tests.seeded_mistakes import BANK, Seeded
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+Functions = dict[str, tuple[Callable[..., Any], ...]]
+SEEDS = range(20)
+
+
+def code(notebook: dict) -> list[tuple[dict, str]]:
+    return [
+        (cell["metadata"].get("nbgrader", {}), "".join(cell["source"]))
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+    ]
+
+
+def called_check(source: str) -> tuple[str, list[str]]:
+    """The check that a cell calls first, and the names of what it hands over."""
+    call = ast.parse(source).body[0].value
+    return call.func.attr, [argument.id for argument in call.args]
+
+
+def functions_of(folder: str) -> tuple[Functions, dict[str, str]]:
+    """check -> the functions which the notebooks of ``folder`` hand to it; check -> their source."""
+    found, sources = {}, {}
+    for path in sorted((NOTEBOOKS / folder).glob("*.ipynb")):
+        cells = code(exercises.read(path))
+        space: dict[str, Any] = {}
+        for grading, source in cells:
+            displayed_only = not grading and "def " not in source and "import " not in source
+            if not grading.get("grade") and (not displayed_only or "kinds =" in source):
+                exec(compile(source, path.name, "exec"), space)
+        for grading, source in cells:
+            if grading.get("grade"):
+                check, names = called_check(source)
+                found[check] = tuple(space[name] for name in names)
+                sources[check] = "\n".join(
+                    s for g, s in cells if g.get("solution") and names[0] in s
+                )
+    return found, sources
+
+
+SOLUTIONS, SOURCES = functions_of("solutions")
+STUBS, _ = functions_of("exercises")
+SEEDED = [
+    pytest.param(check, mistake, id=f"{check}-{number}-{mistake.keyword.replace(' ', '_')}")
+    for check, mistakes in BANK.items()
+    for number, mistake in enumerate(mistakes, start=1)
+]
+
+
+def message(check: str, functions: tuple[Any, ...], seed: int | None = None) -> str:
+    with pytest.raises(AssertionError) as caught:
+        getattr(checks, check)(*functions, seed=seed)
+    return str(caught.value)
+
+
+def test_every_check_has_an_exercise_and_enough_mistakes() -> None:
+    assert set(checks.__all__) == set(SOLUTIONS) == set(STUBS) == set(BANK)
+    assert min(len(mistakes) for mistakes in BANK.values()) >= 6
+
+
+@pytest.mark.parametrize("check", checks.__all__)
+def test_a_solution_always_passes(check: str, capsys: pytest.CaptureFixture) -> None:
+    for seed in [*SEEDS, None]:
+        getattr(checks, check)(*SOLUTIONS[check], seed=seed)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(SEEDS) + 1
+    assert all(line.startswith("✓ ") for line in printed)
+
+
+@pytest.mark.parametrize("check", checks.__all__)
+def test_a_stub_is_told_that_it_is_not_written(check: str, capsys: pytest.CaptureFixture) -> None:
+    assert "not written yet" in message(check, STUBS[check])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("check", checks.__all__)
+def test_a_function_without_a_return_is_told_so(check: str) -> None:
+    functions = tuple(lambda *arguments: None for _ in SOLUTIONS[check])
+    assert "does not return anything" in message(check, functions)
+
+
+@pytest.mark.parametrize(("check", "mistake"), SEEDED)
+def test_a_mistake_is_named_and_the_answer_is_not(check: str, mistake: Seeded) -> None:
+    for seed in (0, 1, 2):
+        said = message(check, mistake.functions, seed)
+        assert mistake.keyword in said
+        assert f"seed={seed}" in said
+        assert len(said) < 420, "a learner should be able to take it in"
+        assert leaks(said, SOURCES[check]) == []
+
+
+def leaks(said: str, solution: str) -> list[str]:
+    """Lines of a solution, or expressions that it returns or assigns, found in a message."""
+    said, inside, found = said.split(", at its line `")[0], False, []  # the learner's own line
+    for line in solution.splitlines():
+        if "### " in line:
+            inside = "BEGIN" in line
+        elif inside and (text := line.split("#")[0].strip()):
+            right_hand_side = text.removeprefix("return ").split(" = ")[-1]
+            found += [part for part in (text, right_hand_side) if len(part) > 6 and part in said]
+    return found
+
+
+def test_the_search_for_leaks_finds_one() -> None:
+    source = "    ### BEGIN SOLUTION\n    return pi - pi_ref  # why\n    ### END SOLUTION"
+    assert leaks("you should return pi - pi_ref here", source)
+    assert not leaks("the sign is flipped", source)
+
+
+def test_the_same_seed_brings_back_the_same_numbers() -> None:
+    def odd(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+        return rewards * 3 + 1
+
+    first, again, other = (message("check_group_advantages", (odd,), s) for s in (5, 5, 6))
+    assert first == again != other
+    assert "not one of the usual slips" in first
+    assert message("check_group_advantages", (odd,)) != message("check_group_advantages", (odd,))
+
+
+# ----------------------------------------------- oracles of the checks against those of the package
+
+
+def two_stage(p: float, size: int, weights: Any, short: int, long: int) -> tuple[float, float]:
+    """The package's own enumeration, with the average recognised by its weights."""
+    shares = weights([short, long])
+    average = masking.constant_mean(long)
+    if shares[0] != shares[1]:
+        average = masking.sequence_mean
+    elif abs(shares[0] * (short + long) - 1) < 1e-12:
+        average = masking.token_mean
+    right, wrong = oracle.two_stage_gradient(p, size, average, short=short, long=long)
+    return float(right), float(wrong)
+
+
+def package_grpo(logprobs, old_logprobs, advantages, mask, clip):
+    return losses.grpo_loss(logprobs, old_logprobs, advantages, mask, clip_low=clip, clip_high=clip)
+
+
+def package_dr_grpo(logprobs, old_logprobs, rewards, mask, size, length, clip):
+    centred = advantages.group_advantages(rewards, size, divide_by_std=False)
+    return losses.dr_grpo_loss(logprobs, old_logprobs, centred, mask, length, clip, clip)
+
+
+PACKAGE: Functions = {
+    "check_group_advantages": (advantages.group_advantages,),
+    "check_leave_one_out_advantages": (advantages.leave_one_out_advantages,),
+    "check_k3": (kl.k3,),
+    "check_grpo_loss": (package_grpo,),
+    "check_dr_grpo_loss": (package_dr_grpo,),
+    "check_averages": (
+        masking.sequence_mean,
+        masking.token_mean,
+        lambda x, mask, length: masking.constant_mean(length)(x, mask),
+    ),
+    "check_std_multiplier": (lambda p, size: float(oracle.std_multiplier(p, size)),),
+    "check_expected_pull": (two_stage,),
+}
+
+
+@pytest.mark.parametrize("check", PACKAGE)
+def test_the_package_passes_its_own_checks(check: str) -> None:
+    for seed in range(3):
+        getattr(checks, check)(*PACKAGE[check], seed=seed)
+
+
+# ------------------------------------------------- every sentence says something that no other says
+
+
+def outputs(table: dict[str, Any], *inputs: Any) -> dict[str, list[np.ndarray]]:
+    return {
+        sentence: [np.asarray(wrong(*given), float) for given in inputs]
+        for sentence, wrong in table.items()
+    }
+
+
+def tables() -> dict[str, tuple[Any, dict[str, Any], list[tuple]]]:
+    """Name -> right function, its mistakes, and inputs on which to tell them apart."""
+    rng = np.random.default_rng(0)
+    groups = [(check_advantages._rewards(rng, *size),) for size in check_advantages.SIZES]
+    batches = [check_losses._batch(rng, n, n, 0.3) for n in (4, 5)]
+    graded = [
+        (check_losses.Graded(check_losses._batch(rng, 6, 7, 0.2), rng.normal(size=(2, 3)), 11),)
+        for _ in range(2)
+    ]
+    masks = np.arange(6) < np.array([[1], [6], [3], [4]])
+    sums = [(rng.normal(1, 1, (4, 6)), masks, 9.0)]
+    lengths = [(np.array([3.0, 40.0, 11.0]), 99.0), (np.array([5.0, 7.0]), 30.0)]
+    pi = [tuple(check_kl._softmax(rng, 4) for _ in range(2)) for _ in range(2)]
+    toys = [
+        (0.3, 3, lambda o, a=a: check_masking.WEIGHTS[a](o, 50.0), 5, 50)
+        for a in ("sequence", "token")
+    ]
+    ids = [(np.array([[2, 3, 1, 1, 4, 0], [2, 5, 7, 8, 9, 2], [1, 1, 1, 1, 1, 1]]), 1)]
+    averages = {
+        name: (getattr(check_masking, f"_{name.lower()}"), table, sums)
+        for name, table in (
+            ("SEQUENCE", check_masking.SEQUENCE_MISTAKES),
+            ("TOKEN", check_masking.TOKEN_MISTAKES),
+            ("CONSTANT", check_masking.CONSTANT_MISTAKES),
+        )
+    }
+    token_weights = {
+        f"weights {name}": (check_masking.WEIGHTS[name], table, lengths)
+        for name, table in check_masking.WEIGHT_MISTAKES.items()
+    }
+    return {
+        "group": (check_advantages._z, check_advantages.GROUP_MISTAKES, groups),
+        "leave one out": (check_advantages._loo, check_advantages.LOO_MISTAKES, groups),
+        "k3": (check_kl.K3, check_kl.K3_MISTAKES, [(rng.normal(size=5),)]),
+        "k3 gradient": (check_kl._expected_gradient, check_kl.GRADIENT_MISTAKES, pi),
+        "mask": (check_masking._completion_mask, check_masking.MASK_MISTAKES, ids),
+        "grpo": (lambda b: check_losses._grpo(b)[0], check_losses.GRPO_MISTAKES, [*zip(batches)]),
+        "dr grpo": (check_losses._dr_grpo, check_losses.DR_GRPO_MISTAKES, graded),
+        "multiplier": (
+            check_expectations._std_multiplier,
+            check_expectations.MULTIPLIER_MISTAKES,
+            [(0.2, 4), (0.7, 5)],
+        ),
+        "pull": (check_expectations._pull, check_expectations.PULL_MISTAKES, toys),
+        **averages,
+        **token_weights,
+    }
+
+
+@pytest.mark.parametrize("name", tables())
+def test_no_sentence_describes_the_right_answer_or_what_another_one_does(name: str) -> None:
+    right, mistakes, inputs = tables()[name]
+    seen = outputs({"the right answer": right} | mistakes, *inputs)
+    pairs = [(a, b) for a in seen for b in seen if a < b]
+    assert [
+        (a, b)
+        for a, b in pairs
+        if all(
+            np.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(seen[a], seen[b], strict=True)
+        )
+    ] == []
+
+
+# ---------------------------------------------------------------------------------------- the kit
+
+
+def test_a_notebook_shows_the_sentence_and_no_traceback() -> None:
+    assert check_kit.Mistake("padding")._render_traceback_() == ["✗ padding"]
+
+
+def test_an_error_inside_the_learners_function_is_quoted_with_its_line() -> None:
+    def group_advantages(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+        return rewards.view(-1, 7)
+
+    said = message("check_group_advantages", (group_advantages,))
+    assert "group_advantages stopped with RuntimeError" in said
+    assert "`return rewards.view(-1, 7)`" in said
+
+
+def test_what_is_no_function_is_refused() -> None:
+    assert "without calling it" in message("check_k3", (torch.zeros(3),))
+
+
+def test_the_learner_may_rename_the_arguments() -> None:
+    checks.check_k3(lambda new, old: torch.exp(old - new) - 1 + new - old)
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(torch.tensor([float("nan")]), "nan"), (torch.tensor([float("inf")]), "infinite")],
+)
+def test_numbers_that_are_not_finite_are_refused(value: torch.Tensor, word: str) -> None:
+    with pytest.raises(check_kit.Mistake, match=word):
+        check_kit.tensor("f", value, [1])
+    with pytest.raises(check_kit.Mistake, match="division by zero"):
+        check_kit.number("f", value)
+
+
+@pytest.mark.parametrize("value", ["3", True, [1.0, 2.0], 1j])
+def test_what_is_not_one_number_is_refused(value: Any) -> None:
+    with pytest.raises(check_kit.Mistake, match="one number"):
+        check_kit.number("f", value)
+
+
+def test_a_mistake_must_explain_every_call() -> None:
+    cases = [check_kit.Case("a", 2.0, 1.0, {"doubled": 2.0}), check_kit.Case("b", 5.0, 2.0, {})]
+    with pytest.raises(check_kit.Mistake, match="not one of the usual slips"):
+        check_kit.judge("f", cases)
+    with pytest.raises(check_kit.Mistake, match="doubled"):
+        check_kit.judge("f", cases[:1])
