@@ -26,7 +26,6 @@ from numpy.typing import ArrayLike
 from rlvr_lab.metrics import bootstrap_band
 
 __all__ = [
-    "plot_panels",
     "COLOURS",
     "INK",
     "STYLES",
@@ -38,6 +37,7 @@ __all__ = [
     "plot_gradient_share",
     "plot_kl_estimators",
     "plot_length_drift",
+    "plot_panels",
     "plot_std_multiplier",
     "show",
     "step_ticks",

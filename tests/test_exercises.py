@@ -110,7 +110,7 @@ def test_a_region_becomes_one_line_at_its_own_indentation() -> None:
     ],
 )
 def test_a_region_that_is_not_closed_is_refused(source: str) -> None:
-    with pytest.raises(ValueError, match="SOLUTION|HIDDEN"):
+    with pytest.raises(ValueError, match=r"SOLUTION|HIDDEN"):
         exercises.stub_source(source)
 
 
