@@ -53,7 +53,7 @@ MASK_MISTAKES = {
     "the mask runs to the last end-of-sequence token of the row. Padding may have the same id: it is "
     "the first one that ends the answer": _up_to_the_last,
     "only the end-of-sequence tokens are left": lambda ids, eos: ids == eos,
-    "only the last trained token of each answer is left out or in: count the positions again": (
+    "the first token of each answer is masked out; nothing has to be shifted here": (
         lambda ids, eos: _completion_mask(ids, eos) & (np.arange(ids.shape[1]) > 0)
     ),
 }

@@ -210,11 +210,6 @@ DIRECTIONS = [
 # ------------------------------------------------------------------------------------------ masks
 
 
-def shifted(ids, eos):
-    ended = (ids == eos).cumsum(1)
-    return ended.roll(2, dims=1).tril() == 0
-
-
 def one_too_many(ids, eos):
     is_eos = (ids == eos).int()
     before = is_eos.cumsum(1) - is_eos
@@ -222,7 +217,15 @@ def one_too_many(ids, eos):
 
 
 def up_to_the_last(ids, eos):
-    return (ids == eos).flip(1).cumsum(1).flip(1) > 0
+    is_eos = ids == eos
+    ends_later = is_eos.flip(1).cumsum(1).flip(1) > 0
+    return ends_later | ~is_eos.any(1, keepdim=True)
+
+
+def shifted(ids, eos):
+    mask = right_mask(ids, eos)
+    mask[:, 0] = False
+    return mask
 
 
 def needs_an_end(ids, eos):
@@ -237,6 +240,8 @@ MASK = [
     seeded("wrong way round", lambda ids, eos: ~right_mask(ids, eos)),
     seeded("one token too many", one_too_many),
     seeded("cut off", needs_an_end),
+    seeded("runs to the last", up_to_the_last),
+    seeded("first token of each answer", shifted),
     seeded("only the end-of-sequence", lambda ids, eos: ids == eos),
     seeded("wrong dtype", lambda ids, eos: right_mask(ids, eos).int()),
     seeded("wrong shape", lambda ids, eos: right_mask(ids, eos).sum(1).bool()),
