@@ -278,8 +278,9 @@ def token_logprobs(
     """log π of every completion token, in nats, with gradient.
 
     ``logprobs[:, t]`` scores ``completion_ids[:, t]`` given the prompt and the tokens before it. Each
-    prompt is read once for its whole group, and rows are taken in order of length so that little
-    padding is computed; both change the time, not the value.
+    prompt is read once for its whole group, answers that a group gave twice are computed once, and
+    rows are taken in order of length so that little padding is computed; all of that changes the
+    time, not the value.
 
     Args:
         model: the policy or the reference.
@@ -297,16 +298,19 @@ def token_logprobs(
     if not temperature > 0:
         raise ValueError(f"temperature: must be positive, got {temperature}")
     lengths = batch.lengths
-    order = torch.argsort(lengths, stable=True)
-    if rows is not None:
-        order = order[rows[order]]
+    wanted = torch.arange(len(lengths), device=lengths.device)
+    wanted = wanted if rows is None else wanted[rows]
     logprobs = batch.old_logprobs
-    if len(order) == 0:
+    if len(wanted) == 0:
         return logprobs
+    order, twin = _distinct(batch, wanted)
+    computed = logprobs.new_zeros(len(order), logprobs.shape[1])
     # Only the prompts that some wanted row belongs to are read.
     prompts, place = torch.unique(order // batch.group_size, return_inverse=True)
     cache, first = prefill(model, batch.prompt_ids[prompts], batch.prompt_mask[prompts])
-    for chunk, owner in zip(order.split(rows_per_pass), place.split(rows_per_pass), strict=True):
+    rank = torch.arange(len(order), device=order.device)
+    for part in rank.split(rows_per_pass):
+        chunk, owner = order[part], place[part]
         longest = int(lengths[chunk].max())
         logits = first[owner, None]
         if longest > 1:
@@ -316,8 +320,20 @@ def token_logprobs(
         scores = (logits.float() / temperature).log_softmax(-1).gather(2, ids).squeeze(2)
         scores = scores.masked_fill(~batch.attention_mask[chunk, :longest], 0.0)
         padding = (0, logprobs.shape[1] - longest)
-        logprobs = logprobs.index_put((chunk,), torch.nn.functional.pad(scores, padding))
-    return logprobs
+        computed = computed.index_put((part,), torch.nn.functional.pad(scores, padding))
+    return logprobs.index_put((wanted,), computed[twin])
+
+
+def _distinct(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of which no two are the same answer to the same prompt, shortest first.
+
+    Also, for each wanted row, the place of its twin among them: gradient adds up over twins by itself.
+    """
+    ids = batch.completion_ids.masked_fill(~batch.attention_mask, -1)[wanted]
+    key = torch.cat([batch.lengths[wanted, None], wanted[:, None] // batch.group_size, ids], dim=1)
+    distinct, twin = torch.unique(key, dim=0, return_inverse=True)  # sorted, so by length first
+    first = wanted.new_empty(len(distinct)).scatter_(0, twin, wanted)
+    return first, twin
 
 
 def _continue(model, cache: DynamicCache, batch: RolloutBatch, chunk: Tensor, width: int) -> Tensor:

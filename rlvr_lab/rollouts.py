@@ -6,9 +6,9 @@ finished answer leaves the batch, and nothing is sampled past the longest answer
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from rlvr_lab.batch import RolloutBatch
+from rlvr_lab.decoding import decoder_for
 from rlvr_lab.metrics import entropy
 from rlvr_lab.policy import Policy, encode_prompts, prefill
 
@@ -49,11 +49,9 @@ def sample(
     model.eval()
     prompt_ids, prompt_mask = encode_prompts(policy, prompts)
     cache, logits = prefill(model, prompt_ids, prompt_mask)
-    rows = len(prompts) * group_size
-    cache.batch_repeat_interleave(group_size)
+    decoder = decoder_for(model, cache, prompt_mask, group_size, max_new_tokens)
     logits = logits.repeat_interleave(group_size, dim=0)
-    start = prompt_mask.sum(dim=1).repeat_interleave(group_size)
-    seen = prompt_mask.bool().repeat_interleave(group_size, dim=0)
+    rows = len(prompts) * group_size
 
     forced = _forced_ids(policy, forced_words, rows)
     stops = torch.tensor(policy.stop_ids, device=device)
@@ -74,12 +72,11 @@ def sample(
             lengths[alive[stopped]] = step + 1
             truncated[alive[stopped]] = False
             keep = (~stopped).nonzero().squeeze(1)
-            alive, token, seen = alive[keep], token[keep], seen[keep]
-            cache.batch_select_indices(keep)
+            alive, token = alive[keep], token[keep]
+            decoder.keep(keep)
         if len(alive) == 0 or step == max_new_tokens - 1:
             break
-        seen = torch.cat([seen, seen.new_ones(len(alive), 1)], dim=1)
-        logits = _decode(model, cache, token, seen, start[alive] + step)
+        logits = decoder.step(token)
     if was_training:
         model.train()
     forced_tokens = 0 if forced is None else 1
@@ -126,17 +123,6 @@ def _draw(scores: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
         ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
         probs = torch.zeros_like(probs).scatter(1, index, ordered)
     return torch.multinomial(probs, 1, generator=generator).squeeze(1)
-
-
-def _decode(model, cache: DynamicCache, token: Tensor, seen: Tensor, position: Tensor) -> Tensor:
-    """One decoding step: the logits [rows, V] after ``token``."""
-    return model(
-        input_ids=token[:, None],
-        attention_mask=seen.long(),
-        position_ids=position[:, None],
-        past_key_values=cache,
-        use_cache=True,
-    ).logits[:, -1]
 
 
 def _finish(

@@ -13,7 +13,7 @@ LONGEST = 350
 FLOORS = [
     {"batch", "masking", "advantages", "kl", "losses", "metrics", "verifiers"},
     {"tasks", "policy", "oracle", "length_lab"},
-    {"config", "rollouts", "rewards", "setup_check"},
+    {"config", "decoding", "rollouts", "rewards", "setup_check"},
     {"training", "runs", "pretraining"},
     {
         *("plots", "run_plots", "exercises"),
