@@ -12,7 +12,7 @@ LONGEST = 350
 
 FLOORS = [
     {"batch", "masking", "advantages", "kl", "losses", "metrics", "verifiers"},
-    {"tasks", "policy", "oracle", "length_lab"},
+    {"tasks", "policy", "binary_groups", "length_lab"},
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
     {"training", "runs", "pretraining"},
     {

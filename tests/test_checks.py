@@ -11,6 +11,7 @@ import torch
 
 from rlvr_lab import (
     advantages,
+    binary_groups,
     check_advantages,
     check_expectations,
     check_kit,
@@ -22,7 +23,6 @@ from rlvr_lab import (
     kl,
     losses,
     masking,
-    oracle,
 )
 from tests.seeded_mistakes import BANK, Seeded
 
@@ -155,7 +155,7 @@ def two_stage(p: float, size: int, weights: Any, short: int, long: int) -> tuple
         average = masking.sequence_mean
     elif abs(shares[0] * (short + long) - 1) < 1e-12:
         average = masking.token_mean
-    right, wrong = oracle.two_stage_gradient(p, size, average, short=short, long=long)
+    right, wrong = binary_groups.two_stage_gradient(p, size, average, short=short, long=long)
     return float(right), float(wrong)
 
 
@@ -179,7 +179,7 @@ PACKAGE: Functions = {
         masking.token_mean,
         lambda x, mask, length: masking.constant_mean(length)(x, mask),
     ),
-    "check_std_multiplier": (lambda p, size: float(oracle.std_multiplier(p, size)),),
+    "check_std_multiplier": (lambda p, size: float(binary_groups.std_multiplier(p, size)),),
     "check_expected_pull": (two_stage,),
 }
 

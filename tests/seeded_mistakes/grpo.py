@@ -1,29 +1,16 @@
-"""The bank of seeded mistakes: what learners write, and the words that must name it.
-
-For every check a list of ``Seeded(keyword, *functions)``: the message must contain the keyword. Mistakes
-are written as a learner would write them, in torch, not copied from the tables of the checks.
-"""
+"""Mistakes in the exercises of notebooks 06 and 07."""
 
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["BANK", "Seeded"]
+from tests.seeded_mistakes.kit import Seeded, seeded
 
-
-class Seeded(NamedTuple):
-    """Mistaken functions (as many as the check takes) and a keyword of the message they deserve."""
-
-    keyword: str
-    functions: tuple[Callable[..., Any], ...]
-
-
-def seeded(keyword: str, *functions: Callable[..., Any]) -> Seeded:
-    return Seeded(keyword, functions)
+__all__ = ["BANK"]
 
 
 # -------------------------------------------------------------------------------- group advantages

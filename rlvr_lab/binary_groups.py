@@ -1,4 +1,4 @@
-r"""Exact expectations by enumeration: what an estimator does on average (notebook 07).
+r"""Exact expectations over groups of binary rewards (notebook 07).
 
 A group of G binary rewards has only G + 1 outcomes that matter, and one of four kinds of answer
 only C(G+3, 3); so every expectation here is a finite sum over counts. Advantages come from

@@ -1,0 +1,11 @@
+"""The bank of seeded mistakes: what learners write, and the words that must name it.
+
+One module for each group of notebooks; ``BANK`` has a list of ``Seeded`` for every check.
+"""
+
+from tests.seeded_mistakes import grpo
+from tests.seeded_mistakes.kit import Seeded
+
+__all__ = ["BANK", "Seeded"]
+
+BANK: dict[str, list[Seeded]] = {**grpo.BANK}
