@@ -1,9 +1,13 @@
 """One token further for every row: the inner step of sampling.
 
-``Decoder`` keeps the keys and values of all rows in one preallocated block. For Llama models, the tiny
-bases and SmolLM2 among them, it goes through the layers itself: one decoding step of a small model is
-a few dozen operations, and the general path spends several times their cost on bookkeeping around
-them. Other models take the general path of ``transformers``; a test holds both to the same logits.
+A *row* is a text that has been read so far. ``Decoder`` keeps the keys and values of all rows; one step
+says for each new row which old row it continues and with which token. Answers of a group that begin
+alike are therefore one row until they part, and an answer that has stopped is simply not continued.
+
+For Llama models, the tiny bases and SmolLM2 among them, the decoder goes through the layers itself, in
+a block that is allocated once: one step of a small model is a few dozen operations, and the general
+path spends several times their cost on bookkeeping around them. Other models take the general path of
+``transformers``; a test holds both to the same logits.
 """
 
 import torch
@@ -18,11 +22,13 @@ __all__ = ["Decoder", "LlamaDecoder", "decoder_for"]
 class Decoder:
     """The general path: any causal language model, through its own ``forward``.
 
+    At first there is one row a prompt.
+
     Args:
         model: the policy's model.
         cache: what ``policy.prefill`` returned, one row a prompt; it is used up.
         prompt_mask: [N, P], True on real tokens.
-        group_size: rows per prompt.
+        rows: at most so many rows at once.
         max_new_tokens: room for this many tokens behind the prompt.
     """
 
@@ -31,16 +37,24 @@ class Decoder:
         model: PreTrainedModel,
         cache: DynamicCache,
         prompt_mask: Tensor,
-        group_size: int,
+        rows: int,
         max_new_tokens: int,
     ) -> None:
         self.model, self.cache = model, cache
-        self.seen = prompt_mask.bool().repeat_interleave(group_size, dim=0)
+        self.seen = prompt_mask.bool()
         self.position = self.seen.sum(dim=1)
-        cache.batch_repeat_interleave(group_size)
 
-    def step(self, token: Tensor) -> Tensor:
-        """Append ``token`` [R] to the rows; returns the logits [R, V] after it."""
+    def step(self, parent: Tensor, token: Tensor) -> Tensor:
+        """Make new rows: ``token`` [R] after the old rows ``parent`` [R].
+
+        Old rows may be continued by several new ones, or by none.
+
+        Returns:
+            Logits [R, V] after each new row.
+        """
+        if not torch.equal(parent, torch.arange(len(self.seen), device=parent.device)):
+            self.seen, self.position = self.seen[parent], self.position[parent]
+            self.cache.batch_select_indices(parent)
         self.seen = torch.cat([self.seen, self.seen.new_ones(len(token), 1)], dim=1)
         output = self.model(
             input_ids=token[:, None],
@@ -52,52 +66,73 @@ class Decoder:
         self.position = self.position + 1
         return output.logits[:, -1]
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but ``rows``, in this order."""
-        self.seen, self.position = self.seen[rows], self.position[rows]
-        self.cache.batch_select_indices(rows)
-
 
 class LlamaDecoder(Decoder):
-    """The same for Llama, layer by layer, in a block that is allocated once."""
+    """The same for Llama, layer by layer, in a block that is allocated once.
+
+    R rows fill the first R places of the block, in any order: ``place`` says who is where. The first row
+    that continues an old one takes over its place, and only rows beyond that are copied.
+    """
 
     def __init__(
         self,
         model: LlamaForCausalLM,
         cache: DynamicCache,
         prompt_mask: Tensor,
-        group_size: int,
+        rows: int,
         max_new_tokens: int,
     ) -> None:
         self.model = model
-        keys = torch.stack([layer.keys for layer in cache.layers])  # [layers, N, heads, P, head]
-        values = torch.stack([layer.values for layer in cache.layers])
-        self.filled = keys.shape[3]
-        room = (0, 0, 0, max_new_tokens)
-        self.keys = F.pad(keys.repeat_interleave(group_size, dim=1), room)
-        self.values = F.pad(values.repeat_interleave(group_size, dim=1), room)
-        seen = prompt_mask.bool().repeat_interleave(group_size, dim=0)
-        self.position = seen.sum(dim=1)
+        self.keys, self.values = (
+            _block([getattr(layer, part) for layer in cache.layers], rows, max_new_tokens)
+            for part in ("keys", "values")
+        )
+        self.filled = prompts = prompt_mask.shape[1]
+        seen = prompt_mask.bool()
+        self.position = _in_front(seen.sum(dim=1), rows)
         # Without left padding there is nothing to mask, and attention is quicker without a mask.
-        self.seen = None if bool(seen.all()) else F.pad(seen, (0, max_new_tokens), value=True)
-        positions = torch.arange(self.filled + max_new_tokens, device=seen.device)[None]
+        padded = F.pad(seen, (0, max_new_tokens), value=True)
+        self.seen = None if bool(seen.all()) else _in_front(padded, rows)
+        positions = torch.arange(prompts + max_new_tokens, device=seen.device)[None]
         hidden = model.model.embed_tokens.weight[:1, None]
         self.cos, self.sin = (table[0] for table in model.model.rotary_emb(hidden, positions))
-        self.live = torch.arange(len(seen), device=seen.device)
+        self.place = torch.arange(len(seen), device=seen.device)
 
-    def step(self, token: Tensor) -> Tensor:
-        """Append ``token`` [R] to the rows; returns the logits [R, V] after it."""
-        if len(self.live) == len(self.position):
-            return self._step(token)
-        every = token.new_zeros(len(self.position))
-        return self._step(every.index_copy(0, self.live, token))[self.live]
+    def step(self, parent: Tensor, token: Tensor) -> Tensor:
+        """As ``Decoder.step``."""
+        place, old = self._places(parent)
+        moved = place != old
+        if bool(moved.any()):
+            self._copy(old[moved], place[moved])
+        self.place = place
+        return self._step(torch.empty_like(token).index_copy_(0, place, token))[place]
+
+    def _places(self, parent: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each new row will stand, one of the first R places, and where its parent stands."""
+        rows, old = len(parent), self.place[parent]
+        index = torch.arange(rows, device=parent.device)
+        first = index.new_full((len(self.place),), rows)
+        first.scatter_reduce_(0, parent, index, "amin")
+        stays = (first[parent] == index) & (old < rows)
+        taken = torch.zeros(rows, dtype=torch.bool, device=parent.device)
+        taken[old[stays]] = True
+        return old.masked_scatter(~stays, (~taken).nonzero().squeeze(1)), old
+
+    def _copy(self, source: Tensor, target: Tensor) -> None:
+        # A source is the place of a row that stays or one behind the new block, so no target is one.
+        for block in (self.keys, self.values):
+            block[:, target, :, : self.filled] = block[:, source, :, : self.filled]
+        self.position[target] = self.position[source]
+        if self.seen is not None:
+            self.seen[target] = self.seen[source]
 
     def _step(self, token: Tensor) -> Tensor:
         config, inner = self.model.config, self.model.model
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         rows, end = len(token), self.filled + 1
-        cos, sin = self.cos[self.position][:, None], self.sin[self.position][:, None]
-        mask = None if self.seen is None else self.seen[:, None, None, :end]
+        position = self.position[:rows]
+        cos, sin = self.cos[position][:, None], self.sin[position][:, None]
+        mask = None if self.seen is None else self.seen[:rows, None, None, :end]
         x = inner.embed_tokens(token)
         for index, layer in enumerate(inner.layers):
             attention, mlp = layer.self_attn, layer.mlp
@@ -105,7 +140,7 @@ class LlamaDecoder(Decoder):
             query = attention.q_proj(y).view(rows, heads, 1, -1)
             key = attention.k_proj(y).view(rows, kv_heads, 1, -1)
             query, key = apply_rotary_pos_emb(query, key, cos, sin)
-            keys, values = self.keys[index], self.values[index]
+            keys, values = self.keys[index, :rows], self.values[index, :rows]
             keys[:, :, self.filled] = key[:, :, 0]
             values[:, :, self.filled] = attention.v_proj(y).view(rows, kv_heads, -1)
             attended = F.scaled_dot_product_attention(
@@ -118,26 +153,25 @@ class LlamaDecoder(Decoder):
             x = x + attention.o_proj(attended.reshape(rows, -1))
             y = _rms_norm(x, layer.post_attention_layernorm)
             x = x + mlp.down_proj(mlp.act_fn(mlp.gate_proj(y)) * mlp.up_proj(y))
-        self.filled, self.position = end, self.position + 1
+        self.filled = end
+        position += 1  # in place: a view of the block
         return self.model.lm_head(_rms_norm(x, inner.norm))
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but ``rows``, in this order."""
-        self.live = self.live[rows]
-        # Moving the block costs as much as a few steps of the finished rows in it.
-        if len(self.live) > 0.7 * len(self.position):
-            return
-        self.keys, self.values = (self._moved(block) for block in (self.keys, self.values))
-        self.position = self.position[self.live]
-        self.seen = None if self.seen is None else self.seen[self.live]
-        self.live = torch.arange(len(self.live), device=self.live.device)
 
-    def _moved(self, block: Tensor) -> Tensor:
-        """The live rows of a block in a block of their own, free room behind them."""
-        layers, _, heads, room, size = block.shape
-        moved = block.new_empty(layers, len(self.live), heads, room, size)
-        moved[:, :, :, : self.filled] = block[:, self.live, :, : self.filled]
-        return moved
+def _in_front(x: Tensor, rows: int) -> Tensor:
+    """``x`` as the first rows of a larger tensor."""
+    larger = x.new_empty(rows, *x.shape[1:])
+    larger[: len(x)] = x
+    return larger
+
+
+def _block(layers: list[Tensor], rows: int, max_new_tokens: int) -> Tensor:
+    """Keys or values of all layers in one block [layers, rows, heads, P + T, head]."""
+    prompts, heads, filled, size = layers[0].shape
+    block = layers[0].new_empty(len(layers), rows, heads, filled + max_new_tokens, size)
+    for index, layer in enumerate(layers):
+        block[index, :prompts, :, :filled] = layer
+    return block
 
 
 def _rms_norm(x: Tensor, norm: torch.nn.Module) -> Tensor:
@@ -148,10 +182,10 @@ def decoder_for(
     model: PreTrainedModel,
     cache: DynamicCache,
     prompt_mask: Tensor,
-    group_size: int,
+    rows: int,
     max_new_tokens: int,
 ) -> Decoder:
     """The quickest decoder that is right for ``model``."""
     # Exactly this class: a subclass may compute something else.
     kind = LlamaDecoder if type(model) is LlamaForCausalLM else Decoder
-    return kind(model, cache, prompt_mask, group_size, max_new_tokens)
+    return kind(model, cache, prompt_mask, rows, max_new_tokens)

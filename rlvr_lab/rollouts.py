@@ -1,7 +1,8 @@
 """Sampling: from prompts to a ``RolloutBatch``.
 
-What makes it quick is what it does not compute: a prompt is read once for its whole group, a
-finished answer leaves the batch, and nothing is sampled past the longest answer.
+What makes it quick is what it does not compute: a prompt is read once for its whole group, answers that
+begin alike are computed once until they part, a finished answer leaves the batch, and nothing is
+sampled past the longest answer.
 """
 
 import torch
@@ -49,9 +50,8 @@ def sample(
     model.eval()
     prompt_ids, prompt_mask = encode_prompts(policy, prompts)
     cache, logits = prefill(model, prompt_ids, prompt_mask)
-    decoder = decoder_for(model, cache, prompt_mask, group_size, max_new_tokens)
-    logits = logits.repeat_interleave(group_size, dim=0)
     rows = len(prompts) * group_size
+    decoder = decoder_for(model, cache, prompt_mask, rows, max_new_tokens)
 
     forced = _forced_ids(policy, forced_words, rows)
     stops = torch.tensor(policy.stop_ids, device=device)
@@ -61,22 +61,25 @@ def sample(
     lengths = torch.full((rows,), max_new_tokens, device=device)
     truncated = torch.ones(rows, dtype=torch.bool, device=device)
     alive = torch.arange(rows, device=device)
+    prefix = alive // group_size  # which of the decoder's rows an answer continues
     for step in range(max_new_tokens):
-        scores = (logits.float() / temperature).log_softmax(-1)
+        distinct = (logits.float() / temperature).log_softmax(-1)
+        scores = distinct[prefix]
         token = forced if step == 0 and forced is not None else _draw(scores, top_p, generator)
         ids[alive, step] = token
         logprobs[alive, step] = scores.gather(1, token[:, None]).squeeze(1)
-        spread[alive, step] = entropy(scores)
+        spread[alive, step] = entropy(distinct)[prefix]
         stopped = torch.isin(token, stops)
         if bool(stopped.any()):
             lengths[alive[stopped]] = step + 1
             truncated[alive[stopped]] = False
             keep = (~stopped).nonzero().squeeze(1)
-            alive, token = alive[keep], token[keep]
-            decoder.keep(keep)
+            alive, token, prefix = alive[keep], token[keep], prefix[keep]
         if len(alive) == 0 or step == max_new_tokens - 1:
             break
-        logits = decoder.step(token)
+        vocabulary = logits.shape[1]
+        continued, prefix = torch.unique(prefix * vocabulary + token, return_inverse=True)
+        logits = decoder.step(continued // vocabulary, continued % vocabulary)
     if was_training:
         model.train()
     forced_tokens = 0 if forced is None else 1

@@ -1,4 +1,4 @@
-"""Both decoders against the model's own forward pass, for padded prompts and rows that leave."""
+"""Both decoders against the model's own forward pass: padded prompts, rows that branch and leave."""
 
 import pytest
 import torch
@@ -26,33 +26,35 @@ def gpt2() -> GPT2LMHeadModel:
 PROMPTS = [[3, 4, 5, 6, 7], [8, 9], [10, 11, 12]]
 
 
+# The old rows that the new ones continue, step by step.
+BRANCHES = [
+    [0, 0, 1, 2, 2, 2],  # answers part
+    [0, 1, 1, 3, 5],  # some leave, one parts
+    [4, 0, 2, 2, 2, 1, 4, 0],  # out of order, more than before
+    [7, 7, 7],  # only rows from the end, all from one
+    [0, 1, 2],  # nothing changes
+    [2],
+]
+
+
 @pytest.mark.parametrize("kind", [Decoder, LlamaDecoder])
 @pytest.mark.parametrize("prompts", [PROMPTS, [PROMPTS[0]] * 3])
 @pytest.mark.parametrize("model", [llama(), llama(4), llama(1, bias=True)])
 @torch.no_grad()
 def test_every_step_equals_a_forward_pass_from_scratch(kind, prompts, model):
-    width, steps, group_size = max(map(len, prompts)), 6, 4
+    width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
     mask = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts])
     cache, _ = prefill(model, ids, mask)
-    decoder = kind(model, cache, mask, group_size, steps)
-    texts = [list(p) for p in prompts for _ in range(group_size)]
+    decoder = kind(model, cache, mask, 8, len(BRANCHES))
+    texts = prompts
     generator = torch.Generator().manual_seed(1)
-    # Few leave at first (the block stays), then most (it is moved), then some more.
-    leaving = {1: [0, 7], 3: [1, 2, 3, 4, 5, 8], 4: [0]}
-    for step in range(steps):
-        token = torch.randint(17, (len(texts),), generator=generator)
-        for text, t in zip(texts, token.tolist(), strict=True):
-            text.append(t)
-        got = decoder.step(token)
-        for row, text in enumerate(texts):
-            plain = model(torch.tensor([text])).logits[0, -1]
-            torch.testing.assert_close(got[row], plain, atol=2e-5, rtol=1e-4)
-        gone = leaving.get(step, [])
-        keep = [row for row in range(len(texts)) if row not in gone]
-        if gone:
-            decoder.keep(torch.tensor(keep))
-            texts = [texts[row] for row in keep]
+    for parent in BRANCHES:
+        token = torch.randint(17, (len(parent),), generator=generator)
+        texts = [[*texts[old], new] for old, new in zip(parent, token.tolist(), strict=True)]
+        got = decoder.step(torch.tensor(parent), token)
+        plain = [model(torch.tensor([text])).logits[0, -1] for text in texts]
+        torch.testing.assert_close(got, torch.stack(plain), atol=2e-5, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -61,7 +63,7 @@ def test_other_models_take_the_general_path():
     cache, _ = prefill(model, torch.tensor([[3, 4, 5]]), mask)
     decoder = decoder_for(model, cache, mask, 2, 4)
     assert type(decoder) is Decoder
-    got = decoder.step(torch.tensor([6, 7]))
+    got = decoder.step(torch.tensor([0, 0]), torch.tensor([6, 7]))
     plain = model(torch.tensor([[3, 4, 5, 7]])).logits[0, -1]
     torch.testing.assert_close(got[1], plain, atol=2e-5, rtol=1e-4)
     cache, _ = prefill(llama(), torch.tensor([[3, 4, 5]]), mask)
