@@ -216,7 +216,7 @@ def plot_run(
     axes: Any = None,
     label: str = "",
     earlier: Mapping[str, Sequence[Record]] | None = None,
-    smooth: int = 5,
+    smooth: int = 3,
     total: int | None = None,
 ) -> np.ndarray:
     """The picture of a run: reward, KL to the reference, length and entropy, four panels.
