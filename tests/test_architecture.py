@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 LONGEST = 350
 
 FLOORS = [
-    {"batch", "masking", "advantages", "kl", "losses", "metrics", "verifiers"},
+    {"batch", "masking", "advantages", "kl", "losses", "metrics", "verifiers"} | {"ratios"},
     {"tasks", "policy", "binary_groups", "length_lab"},
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
     {"training", "runs", "pretraining"},
