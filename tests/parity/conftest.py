@@ -1,28 +1,30 @@
 """TRL's trainers, built once, and one batch that reaches every branch of the losses."""
 
 import warnings
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from rlvr_lab.policy import build_tokenizer, new_policy
+
 REASON = "TRL is not installed: pip install -e '.[scale]' brings it"
-pytest.importorskip("trl", reason=REASON)
-
-from datasets import Dataset  # noqa: E402
-from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer  # noqa: E402
-
-from rlvr_lab.policy import build_tokenizer, new_policy  # noqa: E402
-
 GROUPS, GROUP, WINDOW = 3, 4, 6
 LENGTHS = torch.tensor([1, 6, 3, 2, 5, 4, 6, 6, 2, 3, 4, 1])
 PROMPTS = ["1+2.?", "3.?", "4+5+6.?"]
 
 
-def a_trainer(kind: type, config_kind: type, policy, folder: str):
-    """A trainer whose model is ``policy``; nothing of it is ever run but its loss and advantages."""
-    arguments = config_kind(
+def a_trainer(kind: str, folder: str):
+    """TRL's ``kind`` around an untrained policy of the tiny world, in float64.
+
+    Nothing of it is ever run but its loss and its advantages.
+    """
+    trl = pytest.importorskip("trl", reason=REASON)
+    from datasets import Dataset  # comes with TRL
+
+    policy = new_policy(build_tokenizer(), seed=0, hidden=16, layers=1, heads=2, device="cpu")
+    policy.model.double()
+    arguments = getattr(trl, f"{kind}Config")(
         output_dir=folder,
         use_cpu=True,
         bf16=False,
@@ -37,7 +39,7 @@ def a_trainer(kind: type, config_kind: type, policy, folder: str):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = kind(
+        trainer = getattr(trl, f"{kind}Trainer")(
             policy.model,
             lambda completions, **_: [0.0] * len(completions),
             arguments,
@@ -50,23 +52,19 @@ def a_trainer(kind: type, config_kind: type, policy, folder: str):
 
 
 @pytest.fixture(scope="session")
-def grpo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GRPOTrainer]:
-    """TRL's GRPO trainer around an untrained policy of the tiny world, in float64."""
-    policy = new_policy(build_tokenizer(), seed=0, hidden=16, layers=1, heads=2, device="cpu")
-    policy.model.double()
-    yield a_trainer(GRPOTrainer, GRPOConfig, policy, str(tmp_path_factory.mktemp("grpo")))
+def grpo(tmp_path_factory: pytest.TempPathFactory):
+    """TRL's ``GRPOTrainer``."""
+    return a_trainer("GRPO", str(tmp_path_factory.mktemp("grpo")))
 
 
 @pytest.fixture(scope="session")
-def rloo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RLOOTrainer]:
-    """TRL's RLOO trainer, likewise."""
-    policy = new_policy(build_tokenizer(), seed=0, hidden=16, layers=1, heads=2, device="cpu")
-    policy.model.double()
-    yield a_trainer(RLOOTrainer, RLOOConfig, policy, str(tmp_path_factory.mktemp("rloo")))
+def rloo(tmp_path_factory: pytest.TempPathFactory):
+    """TRL's ``RLOOTrainer``."""
+    return a_trainer("RLOO", str(tmp_path_factory.mktemp("rloo")))
 
 
 @pytest.fixture(scope="session")
-def tensors(grpo: GRPOTrainer) -> SimpleNamespace:
+def tensors(grpo) -> SimpleNamespace:
     """One batch: 3 prompts × 4 answers of 1 to 6 tokens; ratios from about .3 to 3."""
     generator = torch.Generator().manual_seed(0)
     rows = GROUPS * GROUP
@@ -106,7 +104,7 @@ def full_precision_logprobs(model, ids, attention, keep: int) -> torch.Tensor:
 
 
 @pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch, grpo: GRPOTrainer, rloo: RLOOTrainer) -> None:
+def float64(monkeypatch: pytest.MonkeyPatch, grpo, rloo) -> None:
     """Both trainers score tokens in float64, so that only the loss itself is compared."""
 
     def scored(model, ids, attention, keep, *_, **__) -> tuple:
