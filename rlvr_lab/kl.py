@@ -14,11 +14,19 @@ with tokens drawn from π itself (notebook 06; arXiv:2506.09477):
 | ρ·k3      | KL(π‖π_ref)              | ∇KL(π‖π_ref), ρ = π / sg(π)            |
 """
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["exact_kl", "k1", "k2", "k3"]
+from rlvr_lab.masking import Average
+from rlvr_lab.ratios import trained
+
+__all__ = ["KlEstimator", "exact_kl", "k1", "k2", "k3", "kl_penalty"]
+
+KlEstimator = Callable[[Tensor, Tensor], Tensor]
+"""A function ``(log π, log π_ref) -> nats``, elementwise."""
 
 
 def k1(
@@ -75,3 +83,37 @@ def exact_kl(
     allowed = log_p > -torch.inf
     difference = torch.where(allowed, log_p, 0.0) - torch.where(allowed, log_q, 0.0)
     return (log_p.exp() * difference).sum(-1)
+
+
+def kl_penalty(
+    logprobs: Float[Tensor, "B T"],
+    ref_logprobs: Float[Tensor, "B T"] | None,
+    mask: Bool[Tensor, "B T"],
+    kl_coef: float,
+    average: Average,
+    estimator: KlEstimator = k3,
+    ratio: Float[Tensor, "B #T"] | None = None,
+) -> Float[Tensor, ""]:
+    """β · average(ρ · estimator(log π, log π_ref)): the KL term as a *loss*.
+
+    Without ``ratio``, ρ = 1 and k3 pulls along the forward KL (table above). With
+    ``token_ratio(…)``, whose gradient flows, ρ·k3 pulls along the reverse KL, and stays right when
+    the tokens were drawn from π_old: DeepSeek-V3.2's correction (arXiv:2512.02556), TRL's default.
+
+    Raises:
+        ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``, or when a
+            log-prob of a trained token is not finite.
+
+    >>> one = torch.ones(1, 1)
+    >>> kl_penalty(-one, -1.5 * one, one.bool(), 2.0, lambda x, mask: x.mean())
+    tensor(0.2131)
+    """
+    if kl_coef < 0:
+        raise ValueError(f"kl_coef: β must not be negative, got {kl_coef}")
+    if kl_coef == 0:
+        return logprobs.new_zeros(())
+    if ref_logprobs is None:
+        raise ValueError(f"ref_logprobs: needed when kl_coef is positive ({kl_coef})")
+    reference = trained("ref_logprobs", ref_logprobs.detach(), mask)
+    estimate = estimator(trained("logprobs", logprobs, mask), reference)
+    return kl_coef * average(estimate if ratio is None else ratio * estimate, mask)

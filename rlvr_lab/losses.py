@@ -20,14 +20,13 @@ Shapes: ``logprobs``, ``old_logprobs``, ``ref_logprobs`` and ``mask`` [B, T]; ``
 Gradient flows through ``logprobs`` alone.
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rlvr_lab.kl import k3
-from rlvr_lab.masking import Average, completion_lengths, constant_mean, sequence_mean, token_mean
+from rlvr_lab.kl import KlEstimator, k3, kl_penalty
+from rlvr_lab.masking import Average, constant_mean, sequence_mean, token_mean
+from rlvr_lab.ratios import sequence_ratio, token_ratio, trained
 
 __all__ = [
     "cispo_loss",
@@ -37,13 +36,11 @@ __all__ = [
     "dr_grpo_loss",
     "grpo_loss",
     "gspo_loss",
-    "kl_penalty",
     "ppo_clip_loss",
     "reinforce_loss",
     "rloo_loss",
 ]
 
-KlEstimator = Callable[[Tensor, Tensor], Tensor]
 BT = Float[Tensor, "B T"]
 Mask = Bool[Tensor, "B T"]
 Scalar = Float[Tensor, ""]
@@ -59,27 +56,6 @@ def _column(advantages: Tensor, mask: Tensor) -> Tensor:
     if not bool(torch.isfinite(advantages).all()):
         raise ValueError("advantages: all advantages must be finite")
     return advantages.detach()[:, None]
-
-
-def _trained(name: str, logprobs: Tensor, mask: Tensor) -> Tensor:
-    """Log-probs with 0 in place of padding; refuses one of a trained token that is not finite.
-
-    The padding must go before ``exp``: masking the loss alone would turn garbage into a gradient of
-    0 · inf = nan.
-    """
-    if logprobs.shape != mask.shape:
-        raise ValueError(
-            f"{name}: expected the shape of mask, {tuple(mask.shape)}, got {tuple(logprobs.shape)}"
-        )
-    if not bool(torch.isfinite(logprobs[mask]).all()):
-        raise ValueError(f"{name}: a trained token has a log-probability that is not finite")
-    return torch.where(mask, logprobs, 0.0)
-
-
-def _log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
-    """log ρ = log π − log π_old, 0 on padding; gradient flows through ``logprobs`` alone."""
-    old = _trained("old_logprobs", old_logprobs.detach(), mask)
-    return _trained("logprobs", logprobs, mask) - old
 
 
 def _clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
@@ -107,7 +83,7 @@ def reinforce_loss(
     >>> reinforce_loss(-one, torch.tensor([2.0]), one.bool())
     tensor(2.)
     """
-    return average(-_column(advantages, mask) * _trained("logprobs", logprobs, mask), mask)
+    return average(-_column(advantages, mask) * trained("logprobs", logprobs, mask), mask)
 
 
 def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scalar:
@@ -124,46 +100,26 @@ def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scal
 
 
 def clipped_surrogate(
-    ratio: BT, advantages: Float[Tensor, "B 1"], clip_low: float, clip_high: float
+    ratio: BT,
+    advantages: Float[Tensor, "B 1"],
+    clip_low: float,
+    clip_high: float,
+    ratio_cap: float | None = None,
 ) -> BT:
     """min(ρ·A, clip(ρ, 1−ε_low, 1+ε_high)·A), to be *maximised*  (PPO, eq. 7, arXiv:1707.06347).
 
-    Its gradient is zero exactly where A > 0 and ρ > 1+ε_high, or A < 0 and ρ < 1−ε_low.
+    Its gradient is zero exactly where A > 0 and ρ > 1+ε_high, or A < 0 and ρ < 1−ε_low. For A < 0
+    a large ρ stays unclipped; ``ratio_cap`` = δ puts min(ρ, δ) in its place (arXiv:2505.07291).
 
     >>> clipped_surrogate(torch.tensor([[2.0], [2.0]]), torch.tensor([[1.0], [-1.0]]), 0.2, 0.2)
     tensor([[ 1.2000],
             [-2.0000]])
     """
     low, high = _clip_range(clip_low, clip_high)
-    return torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
-
-
-def kl_penalty(
-    logprobs: BT,
-    ref_logprobs: BT | None,
-    mask: Mask,
-    kl_coef: float,
-    average: Average,
-    estimator: KlEstimator = k3,
-) -> Scalar:
-    """β · average(estimator(log π, log π_ref)): the KL term as a *loss*.
-
-    Raises:
-        ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``, or when a
-            log-prob of a trained token is not finite.
-
-    >>> one = torch.ones(1, 1)
-    >>> kl_penalty(-one, -1.5 * one, one.bool(), 2.0, sequence_mean)
-    tensor(0.2131)
-    """
-    if kl_coef < 0:
-        raise ValueError(f"kl_coef: β must not be negative, got {kl_coef}")
-    if kl_coef == 0:
-        return logprobs.new_zeros(())
-    if ref_logprobs is None:
-        raise ValueError(f"ref_logprobs: needed when kl_coef is positive ({kl_coef})")
-    reference = _trained("ref_logprobs", ref_logprobs.detach(), mask)
-    return kl_coef * average(estimator(_trained("logprobs", logprobs, mask), reference), mask)
+    if ratio_cap is not None and not ratio_cap > high:
+        raise ValueError(f"ratio_cap: δ must exceed 1 + clip_high = {high}, got {ratio_cap}")
+    capped = ratio if ratio_cap is None else ratio.clamp(max=ratio_cap)
+    return torch.minimum(capped * advantages, ratio.clamp(low, high) * advantages)
 
 
 def ppo_clip_loss(
@@ -174,6 +130,7 @@ def ppo_clip_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     average: Average = token_mean,
+    ratio_cap: float | None = None,
 ) -> Scalar:
     """PPO's clipped objective with one ratio a token  (eq. 7, arXiv:1707.06347).
 
@@ -189,8 +146,8 @@ def ppo_clip_loss(
     tensor(-2.)
     """
     column = _column(advantages, mask)
-    ratio = torch.exp(_log_ratio(logprobs, old_logprobs, mask))
-    return average(-clipped_surrogate(ratio, column, clip_low, clip_high), mask)
+    ratio = token_ratio(logprobs, old_logprobs, mask)
+    return average(-clipped_surrogate(ratio, column, clip_low, clip_high, ratio_cap), mask)
 
 
 def grpo_loss(
@@ -287,6 +244,7 @@ def gspo_loss(
     clip_low: float = 3e-4,
     clip_high: float = 4e-4,
     average: Average = sequence_mean,
+    ratio_cap: float | None = None,
 ) -> Scalar:
     """GRPO with one length-normalised ratio per answer  (GSPO, arXiv:2507.18071).
 
@@ -298,9 +256,8 @@ def gspo_loss(
     tensor(-2.)
     """
     column = _column(advantages, mask)
-    log_ratio = _log_ratio(logprobs, old_logprobs, mask).sum(dim=1)
-    ratio = torch.exp(log_ratio / completion_lengths(mask).to(logprobs))[:, None]
-    surrogate = clipped_surrogate(ratio, column, clip_low, clip_high)
+    ratio = sequence_ratio(logprobs, old_logprobs, mask)
+    surrogate = clipped_surrogate(ratio, column, clip_low, clip_high, ratio_cap)
     return average(-surrogate.expand_as(logprobs), mask)
 
 
@@ -322,8 +279,8 @@ def cispo_loss(
     """
     column = _column(advantages, mask)
     _, high = _clip_range(0.0, clip_high)
-    weight = torch.exp(_log_ratio(logprobs, old_logprobs, mask)).clamp(max=high).detach()
-    return average(-weight * column * _trained("logprobs", logprobs, mask), mask)
+    weight = token_ratio(logprobs, old_logprobs, mask).clamp(max=high).detach()
+    return average(-weight * column * trained("logprobs", logprobs, mask), mask)
 
 
 def clip_fraction(
@@ -343,6 +300,6 @@ def clip_fraction(
     column = _column(advantages, mask)
     low, high = _clip_range(clip_low, clip_high)
     with torch.no_grad():
-        ratio = torch.exp(_log_ratio(logprobs, old_logprobs, mask))
+        ratio = token_ratio(logprobs, old_logprobs, mask)
         dead = ((column > 0) & (ratio > high)) | ((column < 0) & (ratio < low))
         return float(dead[mask].double().mean())

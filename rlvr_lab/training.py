@@ -17,13 +17,12 @@ from torch import Tensor
 from rlvr_lab import advantages as adv
 from rlvr_lab.batch import RolloutBatch
 from rlvr_lab.config import FIXED_DURING_A_RUN, PRESETS, WORLDS, TrainConfig, describe
-from rlvr_lab.kl import k1, k2, k3
+from rlvr_lab.kl import k1, k2, k3, kl_penalty
 from rlvr_lab.length_lab import LengthLab
 from rlvr_lab.losses import (
     cispo_loss,
     clip_fraction,
     gspo_loss,
-    kl_penalty,
     ppo_clip_loss,
     reinforce_loss,
 )

@@ -12,7 +12,7 @@ LONGEST = 350
 
 FLOORS = [
     {
-        *("batch", "masking", "advantages", "kl", "losses", "metrics", "verifiers"),
+        *("batch", "masking", "advantages", "ratios", "kl", "losses", "metrics", "verifiers"),
         *("preferences", "optimal_policy", "scaling_laws", "calibration"),
     },
     {"tasks", "policy", "binary_groups", "length_lab"},

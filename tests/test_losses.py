@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.kl import k1, k2
+from rlvr_lab.kl import k1, k2, kl_penalty
 from rlvr_lab.losses import (
     cispo_loss,
     clip_fraction,
@@ -16,7 +16,6 @@ from rlvr_lab.losses import (
     dr_grpo_loss,
     grpo_loss,
     gspo_loss,
-    kl_penalty,
     ppo_clip_loss,
     reinforce_loss,
     rloo_loss,
