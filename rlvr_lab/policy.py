@@ -37,8 +37,7 @@ __all__ = [
     "token_logprobs",
 ]
 
-# A bar for thirty small tensors would be the first thing a reader sees in a notebook.
-transformers_logging.disable_progress_bar()
+transformers_logging.disable_progress_bar()  # the first thing a reader of a notebook would see
 
 DIGITS = list("0123456789")
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -298,8 +297,8 @@ def token_logprobs(
     if not temperature > 0:
         raise ValueError(f"temperature: must be positive, got {temperature}")
     lengths = batch.lengths
-    wanted = torch.arange(len(lengths), device=lengths.device)
-    wanted = wanted if rows is None else wanted[rows]
+    every = torch.arange(len(lengths), device=lengths.device)
+    wanted = every if rows is None else every[rows]
     logprobs = batch.old_logprobs
     if len(wanted) == 0:
         return logprobs
@@ -317,10 +316,11 @@ def token_logprobs(
             later = _continue(model, _select(cache, owner), batch, chunk, longest - 1)
             logits = torch.cat([logits, later], dim=1)
         ids = batch.completion_ids[chunk, :longest, None]
-        scores = (logits.float() / temperature).log_softmax(-1).gather(2, ids).squeeze(2)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+        scores = logits.log_softmax(-1).gather(2, ids).squeeze(2).to(computed)
         scores = scores.masked_fill(~batch.attention_mask[chunk, :longest], 0.0)
-        padding = (0, logprobs.shape[1] - longest)
-        computed = computed.index_put((part,), torch.nn.functional.pad(scores, padding))
+        padded = torch.nn.functional.pad(scores, (0, logprobs.shape[1] - longest))
+        computed = computed.index_put((part,), padded)
     return logprobs.index_put((wanted,), computed[twin])
 
 

@@ -15,7 +15,7 @@ FLOORS = [
         *("batch", "masking", "advantages", "ratios", "kl", "losses", "metrics", "verifiers"),
         *("preferences", "optimal_policy", "scaling_laws", "calibration"),
     },
-    {"tasks", "policy", "binary_groups", "length_lab"},
+    {"tasks", "policy", "oracle", "estimators", "binary_groups", "length_lab"},
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
     {"training", "runs", "pretraining"},
     {
