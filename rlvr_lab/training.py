@@ -4,10 +4,8 @@ The loop holds no formula. What an algorithm *is* stands in ``TrainConfig``, who
 columns of the table in ``losses``.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,8 +15,14 @@ from torch import Tensor
 from rlvr_lab import advantages as adv
 from rlvr_lab.batch import RolloutBatch
 from rlvr_lab.config import FIXED_DURING_A_RUN, PRESETS, WORLDS, TrainConfig, describe
+from rlvr_lab.experience import (
+    NonFiniteLossError,
+    TrainState,
+    collect,
+    describe_step,
+    reference_logprobs,
+)
 from rlvr_lab.kl import k1, k2, k3, kl_penalty
-from rlvr_lab.length_lab import LengthLab
 from rlvr_lab.losses import (
     cispo_loss,
     clip_fraction,
@@ -27,10 +31,8 @@ from rlvr_lab.losses import (
     reinforce_loss,
 )
 from rlvr_lab.masking import Average, constant_mean, sequence_mean, token_mean
-from rlvr_lab.policy import Policy, load_policy, token_logprobs
-from rlvr_lab.rewards import accuracy_rewards, format_rewards, grade, kl_shaped_rewards
-from rlvr_lab.rollouts import sample
-from rlvr_lab.tasks import Sums, Task
+from rlvr_lab.policy import token_logprobs
+from rlvr_lab.rewards import kl_shaped_rewards
 
 __all__ = [
     "PRESETS",
@@ -43,47 +45,6 @@ __all__ = [
 ]
 
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A loss or gradient was not finite; the parameters are those of the last good step."""
-
-
-@dataclass
-class TrainState:
-    """What changes while a run goes on; ``runs.save_checkpoint`` writes it.
-
-    Attributes:
-        policy: the policy that is trained.
-        reference: the frozen policy that KL is measured to.
-        optimizer: over the policy's parameters.
-        task: the source of problems and verdicts.
-        step: number of finished steps.
-    """
-
-    policy: Policy
-    reference: Policy
-    optimizer: torch.optim.Optimizer
-    task: Task
-    step: int = 0
-
-    @classmethod
-    def begin(
-        cls, config: TrainConfig, policy: Policy | None = None, task: Task | None = None
-    ) -> "TrainState":
-        """The state before step 1, from the world's base or from a given policy and task."""
-        policy = policy or load_policy(config.base or config.world, config.device)
-        # Dropout would make π differ from π_old at equal weights: the ratio would not start at 1.
-        policy.model.eval()
-        parameters = policy.model.parameters()
-        if config.optimizer == "adamw":
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
-            )
-        else:
-            optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
-        default_task = Sums() if config.world == "sums" else LengthLab(config.p_right)
-        return cls(policy, policy.frozen_copy(), optimizer, task or default_task)
 
 
 def train(
@@ -130,85 +91,15 @@ def train(
 
 
 def _step(config: TrainConfig, state: TrainState, step: int) -> dict[str, Any]:
+    experience = collect(config, state, step)
     started = time.perf_counter()
-    rng = random.Random(f"{config.seed} {step}")
-    problems = state.task.problems(config.prompts_per_step, rng)
-    rows = config.prompts_per_step * config.group_size
-    # torch.Generator gets a seed of its own from (seed, step): resuming needs no generator state.
-    generator = torch.Generator(state.policy.device).manual_seed(rng.getrandbits(62))
-    batch = sample(
-        state.policy,
-        [problem.prompt for problem in problems],
-        config.group_size,
-        config.max_new_tokens,
-        generator,
-        config.temperature,
-        config.top_p,
-        state.task.forced_words(rows, rng),
-    )
-    sampled = time.perf_counter()
-
-    cut = batch.truncated.tolist()
-    verdicts = grade(state.task, problems, batch.texts, cut)
-    accuracy = accuracy_rewards(verdicts)
-    form = format_rewards(state.task, batch.texts, cut)
-    rewards = (accuracy + config.format_bonus * form).to(state.policy.device)
-    graded = time.perf_counter()
-
-    ref_logprobs, seen = _reference_logprobs(config, state, batch)
-    advantages = _advantages(config, rewards, batch, ref_logprobs)
+    # When the KL takes part in the training every row needs log π_ref.
+    reference = reference_logprobs(config, state, experience.batch, every_row=config.kl_coef > 0)
+    advantages = _advantages(config, experience.rewards, experience.batch, reference.logprobs)
     exact = state.task.measure(state.policy, config.max_new_tokens, config.temperature)
-    update = _update(config, state, batch, advantages, ref_logprobs, step)
-    lengths = batch.lengths.double().cpu()
-    right = accuracy.bool()
-    mask = batch.completion_mask
-    # k1 and not k3: both are unbiased, but far from the reference k3's rare large ratios make its
-    # mean over a few dozen answers jump.
-    kl_tokens = torch.where(mask, k1(batch.old_logprobs, ref_logprobs), 0.0)[seen]
-    return {
-        "reward": float(rewards.double().mean()),
-        "reward_accuracy": float(accuracy.double().mean()),
-        "reward_format": float(form.double().mean()),
-        "pass_rate": float(accuracy.double().mean()),
-        "kl": float(kl_tokens.double().sum(dim=1).mean()),
-        "entropy": float(batch.entropy[mask].double().mean()),
-        "length": float(lengths.mean()),
-        "length_right": float(lengths[right].mean()) if bool(right.any()) else None,
-        "length_wrong": float(lengths[~right].mean()) if bool((~right).any()) else None,
-        "truncated": float(batch.truncated.double().mean()),
-        "zero_spread": adv.zero_spread_share(rewards, config.group_size),
-        **exact,
-        **update,
-        "seconds_rollout": sampled - started,
-        "seconds_reward": graded - sampled,
-        "seconds_update": time.perf_counter() - graded,
-        "tokens": int(mask.sum()),
-        "samples": [
-            {
-                "prompt": problems[row // config.group_size].prompt,
-                "completion": batch.texts[row],
-                "reason": verdicts[row].reason,
-                "reward": float(rewards[row]),
-            }
-            for row in range(0, rows, max(1, rows // 4))
-        ][:4],
-    }
-
-
-def _reference_logprobs(
-    config: TrainConfig, state: TrainState, batch: RolloutBatch
-) -> tuple[Tensor, Tensor]:
-    """log π_ref, and which rows it was computed for.
-
-    When the KL takes part in the training every row needs it. When it is only watched, a quarter of
-    the answers is enough, and saves most of the reference's time.
-    """
-    rows = torch.ones(len(batch.texts), dtype=torch.bool, device=batch.old_logprobs.device)
-    if config.kl_coef == 0:
-        rows = torch.arange(len(rows), device=rows.device) % 4 == 0
-    with torch.no_grad():
-        logprobs = token_logprobs(state.reference.model, batch, config.temperature, rows)
-    return logprobs, rows
+    update = _update(config, state, experience.batch, advantages, reference.logprobs, step)
+    seconds = {"seconds_update": time.perf_counter() - started}
+    return {**describe_step(config, experience, reference), **exact, **update, **seconds}
 
 
 def _advantages(

@@ -17,7 +17,7 @@ FLOORS = [
     },
     {"tasks", "policy", "oracle", "estimators", "binary_groups", "length_lab"},
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
-    {"training", "runs", "pretraining"},
+    {"experience", "training", "runs", "pretraining"},
     {
         *("plots", "run_plots", "exercises"),
         *("checks", "check_kit", "check_masking", "check_advantages", "check_kl", "check_losses"),
