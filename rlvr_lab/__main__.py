@@ -1,6 +1,7 @@
-"""The command line: ``python -m rlvr_lab {train,pretrain,evaluate,exercises} …``."""
+"""The command line: ``python -m rlvr_lab {train,ppo-details,pretrain,evaluate,exercises} …``."""
 
 import argparse
+import json
 import sys
 from dataclasses import Field, fields, replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from tqdm import tqdm
 
 from rlvr_lab import __version__
 from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
+from rlvr_lab.ppo import PPOConfig, PPOState, train_ppo
+from rlvr_lab.ppo_details import DETAILS, measure_details
 from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
-from rlvr_lab.runs import Run, load_checkpoint, save_checkpoint
+from rlvr_lab.runs import ALGORITHMS, Run, load_checkpoint, save_checkpoint, versions
 from rlvr_lab.training import PRESETS, WORLDS, NonFiniteLossError, TrainConfig, TrainState, train
+from rlvr_lab.trpo import TRPOConfig, train_trpo
 
 __all__ = ["main"]
 
@@ -35,12 +39,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("train", help="train a policy and save the run")
     command.set_defaults(run=_train)
+    command.add_argument("--algorithm", choices=list(ALGORITHMS), default="policy-gradient")
     command.add_argument("--preset", default="grpo", help=f"one of {', '.join(PRESETS)}")
     command.add_argument("--out", type=Path, help="write the run (JSON) here")
     command.add_argument("--checkpoint", type=Path, help="write a checkpoint folder at the end")
     command.add_argument("--resume", type=Path, help="go on from a checkpoint folder")
-    for field in fields(TrainConfig):
+    every = {field.name: field for config in ALGORITHMS.values() for field in fields(config)}
+    for field in every.values():
         _add_field(command, field)
+
+    command = commands.add_parser("ppo-details", help="measure PPO's implementation details")
+    command.set_defaults(run=_ppo_details)
+    command.add_argument("--seeds", type=int, default=5)
+    command.add_argument("--out", type=Path, default=data_folder() / "runs" / "ppo_details.json")
 
     command = commands.add_parser("pretrain", help="make a base model again")
     command.set_defaults(run=_pretrain)
@@ -81,20 +92,30 @@ def _number_or_none(text: str) -> float | None:
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.preset not in PRESETS:
         raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
-    given = {
-        f.name: getattr(options, f.name) for f in fields(TrainConfig) if hasattr(options, f.name)
-    }
+    kind = ALGORITHMS[options.algorithm]
+    every = {field.name for config in ALGORITHMS.values() for field in fields(config)}
+    given = {name: getattr(options, name) for name in every if hasattr(options, name)}
+    for name in given:
+        if name not in {field.name for field in fields(kind)}:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag}: not a setting of --algorithm {options.algorithm}")
+    if kind is not TrainConfig and (options.resume or options.checkpoint):
+        raise ValueError("--resume, --checkpoint: only with --algorithm policy-gradient")
     if options.resume:
         config, state = load_checkpoint(options.resume, given.get("device", "auto"))
         config = replace(config, **given)
-    else:
+    elif kind is TrainConfig:
         world = WORLDS[given.get("world", "sums")]
         config = replace(PRESETS[options.preset], **{**world, **given})
         state = TrainState.begin(config)
+    else:
+        config = kind(**given)
+        state = (PPOState if kind is PPOConfig else TrainState).begin(config)
+    steps = {TrainConfig: train, PPOConfig: train_ppo, TRPOConfig: train_trpo}[kind]
     run = Run(config, [], "python -m rlvr_lab " + " ".join(map(str, arguments)))
     try:
         with tqdm(total=config.steps, initial=state.step, unit="step") as bar:
-            for record in train(config, state=state):
+            for record in steps(config, state=state):
                 run.records.append(record)
                 bar.update()
                 bar.set_postfix_str(
@@ -108,6 +129,20 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
             print(f"run: {run.save(options.out)}")
         if options.checkpoint:
             print(f"checkpoint: {save_checkpoint(config, state, options.checkpoint)}")
+    return 0
+
+
+def _ppo_details(options: argparse.Namespace, arguments: list[str]) -> int:
+    rows = []
+    for row in tqdm(measure_details(options.seeds), total=options.seeds * len(DETAILS), unit="run"):
+        rows.append(row)
+        content = {
+            "command": "python -m rlvr_lab " + " ".join(arguments),
+            "versions": versions(),
+            "rows": rows,
+        }
+    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(f"details: {options.out}")
     return 0
 
 

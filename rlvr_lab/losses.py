@@ -101,7 +101,7 @@ def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scal
 
 def clipped_surrogate(
     ratio: BT,
-    advantages: Float[Tensor, "B 1"],
+    advantages: Float[Tensor, "B #T"],
     clip_low: float,
     clip_high: float,
     ratio_cap: float | None = None,

@@ -18,10 +18,21 @@ import numpy as np
 import torch
 
 from rlvr_lab import __version__
+from rlvr_lab.config import RolloutConfig, TrainConfig
+from rlvr_lab.experience import TrainState
 from rlvr_lab.policy import load_policy
-from rlvr_lab.training import TrainConfig, TrainState
+from rlvr_lab.ppo import PPOConfig
+from rlvr_lab.trpo import TRPOConfig
 
-__all__ = ["Run", "curves", "load_checkpoint", "save_checkpoint", "versions"]
+__all__ = ["ALGORITHMS", "Run", "curves", "load_checkpoint", "save_checkpoint", "versions"]
+
+
+ALGORITHMS: dict[str, type[RolloutConfig]] = {
+    "policy-gradient": TrainConfig,
+    "trpo": TRPOConfig,
+    "ppo": PPOConfig,
+}
+"""What a run file calls each kind of configuration."""
 
 
 def versions() -> dict[str, str]:
@@ -49,7 +60,7 @@ class Run:
         versions: see ``versions``.
     """
 
-    config: TrainConfig
+    config: RolloutConfig
     records: list[dict[str, Any]]
     command: str = ""
     versions: dict[str, str] = field(default_factory=versions)
@@ -60,6 +71,7 @@ class Run:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "command": self.command,
+            "algorithm": next(k for k, v in ALGORITHMS.items() if type(self.config) is v),
             "config": asdict(self.config),
             "versions": self.versions,
             "records": self.records,
@@ -87,7 +99,7 @@ class Run:
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            config = TrainConfig(**content["config"])
+            config = ALGORITHMS[content.get("algorithm", "policy-gradient")](**content["config"])
             records = content["records"]
             if not isinstance(records, list) or not all("step" in r for r in records):
                 raise TypeError("records without steps")

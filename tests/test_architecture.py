@@ -13,11 +13,20 @@ LONGEST = 350
 FLOORS = [
     {
         *("batch", "masking", "advantages", "ratios", "kl", "losses", "metrics", "verifiers"),
-        *("preferences", "optimal_policy", "scaling_laws", "calibration"),
+        *("preferences", "optimal_policy", "scaling_laws", "calibration", "gae"),
     },
-    {"tasks", "policy", "oracle", "estimators", "binary_groups", "length_lab"},
+    {
+        "tasks",
+        "policy",
+        "oracle",
+        "estimators",
+        "trust_region",
+        "mdp",
+        "binary_groups",
+        "length_lab",
+    },
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
-    {"experience", "training", "runs", "pretraining"},
+    {"experience", "training", "trpo", "ppo", "ppo_details", "runs", "pretraining"},
     {
         *("plots", "run_plots", "exercises"),
         *("checks", "check_kit", "check_masking", "check_advantages", "check_kl", "check_losses"),
