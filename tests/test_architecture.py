@@ -22,7 +22,7 @@ FLOORS = [
     {"config", "decoding", "rollouts", "rewards", "setup_check"},
     {"experience", "training", "trpo", "ppo", "ppo_details", "runs", "pretraining"},
     {
-        *("plots", "run_plots", "exercises"),
+        *("plots", "run_plots", "gradient_plots", "exercises"),
         *("checks", "check_kit", "check_masking", "check_advantages", "check_kl", "check_losses"),
         "check_expectations",
     },
