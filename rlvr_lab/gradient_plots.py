@@ -40,10 +40,17 @@ def plot_gradient_arrows(
     mean = samples.mean(axis=0)
     arrow = {"angles": "xy", "scale_units": "xy", "scale": 1}
     nothing = np.zeros(len(samples))
-    ax.quiver(nothing, nothing, *samples.T, **arrow, color="#9AA5B1", width=0.003, alpha=0.6)
-    ax.quiver(0, 0, *exact, **arrow, color=COLOURS["right"], width=0.012, label="exact")
+    ax.quiver(nothing, nothing, *samples.T, **arrow, color="#9AA5B1", width=0.003, zorder=2)
+    ax.quiver(0, 0, *exact, **arrow, color=COLOURS["right"], width=0.014, zorder=3, label="exact")
     ax.quiver(
-        0, 0, *mean, **arrow, color=COLOURS["policy"], width=0.006, label="mean of the samples"
+        0,
+        0,
+        *mean,
+        **arrow,
+        color=COLOURS["policy"],
+        width=0.006,
+        zorder=4,
+        label="mean of the samples",
     )
     reach = limit or 1.1 * max(np.abs(samples).max(), np.abs(exact).max(), 1e-9)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
