@@ -1,4 +1,4 @@
-"""The command line: ``python -m rlvr_lab {train,ppo-details,pretrain,evaluate,exercises} …``."""
+"""The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,pretrain,evaluate,exercises} …``."""
 
 import argparse
 import json
@@ -14,7 +14,9 @@ from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
 from rlvr_lab.ppo import PPOConfig, PPOState, train_ppo
 from rlvr_lab.ppo_details import DETAILS, measure_details
 from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
+from rlvr_lab.reward_model import fit_reward_model, preference_pairs
 from rlvr_lab.runs import ALGORITHMS, Run, load_checkpoint, save_checkpoint, versions
+from rlvr_lab.tasks import Sums
 from rlvr_lab.training import PRESETS, WORLDS, NonFiniteLossError, TrainConfig, TrainState, train
 from rlvr_lab.trpo import TRPOConfig, train_trpo
 
@@ -52,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_ppo_details)
     command.add_argument("--seeds", type=int, default=5)
     command.add_argument("--out", type=Path, default=data_folder() / "runs" / "ppo_details.json")
+
+    command = commands.add_parser("reward-model", help="fit a reward model to preferences")
+    command.set_defaults(run=_reward_model)
+    command.add_argument("--pairs", type=int, default=3000)
+    command.add_argument("--flip", type=float, default=0.0, help="chance that a label is wrong")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, default=data_folder() / "reward_model")
 
     command = commands.add_parser("pretrain", help="make a base model again")
     command.set_defaults(run=_pretrain)
@@ -143,6 +152,16 @@ def _ppo_details(options: argparse.Namespace, arguments: list[str]) -> int:
         }
     options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"details: {options.out}")
+    return 0
+
+
+def _reward_model(options: argparse.Namespace, arguments: list[str]) -> int:
+    policy, task = load_policy("sums"), Sums()
+    pairs = preference_pairs(policy, task, options.pairs, options.flip, options.seed)
+    held_out = preference_pairs(policy, task, 500, 0.0, options.seed + 1)
+    model = fit_reward_model(pairs, held_out, options.seed)
+    model.save(options.out)
+    print(f"reward model: {options.out}, orders {model.accuracy:.1%} of held-out pairs rightly")
     return 0
 
 

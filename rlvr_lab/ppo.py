@@ -26,6 +26,7 @@ from rlvr_lab.masking import masked_mean
 from rlvr_lab.metrics import entropy
 from rlvr_lab.policy import Policy, token_logprobs
 from rlvr_lab.ratios import token_ratio
+from rlvr_lab.reward_model import RewardModel
 from rlvr_lab.scalar_head import ScalarModel, token_values
 from rlvr_lab.tasks import Task
 from rlvr_lab.trpo import state_logits
@@ -38,6 +39,7 @@ class PPOConfig(RolloutConfig):
     """A PPO run. Numbers of details are those of "The 37 implementation details" (Huang et al. 2022).
 
     Attributes:
+        reward: the ``verifier``'s, or the score of a learned reward ``model`` (``data/reward_model``).
         gamma: γ of GAE.
         lam: λ of GAE (detail 5).
         clip: ε of the policy's clip (detail 8).
@@ -64,6 +66,7 @@ class PPOConfig(RolloutConfig):
             whitening.
     """
 
+    reward: Literal["verifier", "model"] = "verifier"
     gamma: float = 1.0
     lam: float = 0.95
     clip: float = 0.2
@@ -113,10 +116,12 @@ class PPOState(TrainState):
     Attributes:
         value_model: V, a network of its own that starts from the policy's body.
         kl_coef: β, which ``adaptive_kl`` moves.
+        reward_model: what scores the answers, if not the verifier alone.
     """
 
     value_model: ScalarModel | None = None
     kl_coef: float = 0.0
+    reward_model: RewardModel | None = None
 
     @classmethod
     def begin(
@@ -135,7 +140,8 @@ class PPOState(TrainState):
             weight_decay=0.0,
         )
         policy, reference, task = plain.policy, plain.reference, plain.task
-        return cls(policy, reference, optimizer, task, 0, value_model, config.kl_coef)
+        judge = RewardModel.load(device=config.device) if config.reward == "model" else None
+        return cls(policy, reference, optimizer, task, 0, value_model, config.kl_coef, judge)
 
 
 @dataclass(frozen=True)
@@ -167,10 +173,12 @@ def train_ppo(config: PPOConfig, *, state: PPOState | None = None) -> Iterator[d
     """Run PPO; yield one metrics record a step.
 
     Yields:
-        What ``training.train`` yields, and ``kl_reward`` (−β·log-ratio, summed over an answer),
-        ``kl_coef``, ``value_loss``, ``explained_variance``, ``ratio_low``, ``ratio_high`` (extremes of ρ
-        in the last epoch), ``ratio_outside`` (share of tokens whose ρ has left [1−ε, 1+ε] there),
-        ``approx_kl`` (k3 of π_old and π per token, nats) and ``epochs_done``.
+        What ``training.train`` yields (``reward`` and ``pass_rate`` are the verifier's in any case),
+        ``model_score`` (mean score of the reward model; None without one), ``kl_reward``
+        (−β·log-ratio, summed over an answer), ``kl_coef``, ``value_loss``, ``explained_variance``,
+        ``ratio_low``, ``ratio_high`` (extremes of ρ in the last epoch), ``ratio_outside`` (share of
+        tokens whose ρ has left [1−ε, 1+ε] there), ``approx_kl`` (k3 of π_old and π per token, nats)
+        and ``epochs_done``.
 
     Raises:
         NonFiniteLossError: names the step; ``state`` is that of the last good one.
@@ -181,8 +189,12 @@ def train_ppo(config: PPOConfig, *, state: PPOState | None = None) -> Iterator[d
         experience = collect(config, state, step)
         started = time.perf_counter()
         reference = reference_logprobs(config, state, experience.batch, every_row=True)
-        cut = experience.batch.truncated.to(experience.rewards)
-        rewards = experience.rewards - config.no_end_penalty * cut
+        rewards, model_score = experience.rewards, None
+        if state.reward_model is not None:
+            prompts = [problem.prompt for problem in experience.problems]
+            rewards = state.reward_model.score(prompts, experience.batch.texts).to(rewards)
+            model_score = float(rewards.double().mean())
+        rewards = rewards - config.no_end_penalty * experience.batch.truncated.to(rewards)
         buffer, kl_reward = fill(config, state, experience.batch, rewards, reference.logprobs)
         exact = state.task.measure(state.policy, config.max_new_tokens, config.temperature)
         fitted = explained_variance(buffer.values, buffer.returns, buffer.mask)
@@ -195,6 +207,7 @@ def train_ppo(config: PPOConfig, *, state: PPOState | None = None) -> Iterator[d
             "step": step,
             **record,
             **exact,
+            "model_score": model_score,
             "kl_reward": kl_reward,
             "kl_coef": state.kl_coef,
             "explained_variance": fitted,

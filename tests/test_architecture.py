@@ -19,7 +19,7 @@ FLOORS = [
         *("tasks", "length_lab", "policy", "scalar_head"),
         *("oracle", "estimators", "binary_groups", "trust_region", "mdp"),
     },
-    {"config", "decoding", "rollouts", "rewards", "setup_check"},
+    {"config", "decoding", "rollouts", "rewards", "reward_model", "setup_check"},
     {"experience", "training", "trpo", "ppo", "ppo_details", "runs", "pretraining"},
     {
         *("plots", "run_plots", "gradient_plots", "exercises"),

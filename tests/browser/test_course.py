@@ -1,4 +1,4 @@
-"""What a learner does in notebooks 00 and 07, with a mouse: run all, flip, Run, flip, Stop."""
+"""What a learner does in the notebooks, with a mouse: run all, move, flip, Run, flip, Stop."""
 
 import json
 from collections.abc import Iterator
@@ -75,6 +75,20 @@ def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
     times["07: run all"] = lab.run_all()
     assert lab.errors() == []
 
+    turn_exact_pictures(lab, "07", times)
+    train_live(lab, "07", times)
+
+
+@pytest.mark.parametrize("name", ["03_policy_gradient", "04_trpo", "05_ppo"])
+def test_pictures_of_the_lineage(name: str, lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook(f"notebooks/{name}.ipynb")
+    times[f"{name[:2]}: run all"] = lab.run_all()
+    assert lab.errors() == []
+    turn_exact_pictures(lab, name[:2], times)
+
+
+def turn_exact_pictures(lab: LabPage, name: str, times: dict[str, float]) -> None:
+    """Move a control of every exact picture and see it answer."""
     exact = lab.page.locator(".jp-Cell").filter(has=lab.page.locator(".rl-exact"))
     assert exact.count() > 0
     for number in range(exact.count()):
@@ -82,11 +96,9 @@ def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
         shown = lab.figure(cell)
         move_first_control(cell.locator(".rl-exact").first)
         seconds = lab.figure_changes(cell, shown, 20)
-        times[f"07: exact picture {number + 1} answers"] = seconds
+        times[f"{name}: exact picture {number + 1} answers"] = seconds
         assert seconds < TOGGLED
-        lab.screenshot(f"07_exact_{number + 1}")
-
-    train_live(lab, "07", times)
+        lab.screenshot(f"{name}_exact_{number + 1}")
 
 
 def move_first_control(container: Locator) -> None:
