@@ -7,7 +7,7 @@ have returned on the same inputs; the one that agrees with *every* call is the o
 
 import secrets
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,18 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-__all__ = ["Case", "Mistake", "call", "checking", "function_name", "judge", "number", "tensor"]
+__all__ = [
+    "Case",
+    "Check",
+    "Mistake",
+    "call",
+    "checking",
+    "function_name",
+    "judge",
+    "number",
+    "ragged",
+    "tensor",
+]
 
 
 class Mistake(AssertionError):
@@ -201,3 +212,123 @@ def judge(name: str, cases: Sequence[Case], tolerance: float = 1e-5) -> None:
         f"{name}: not right yet, and not one of the usual slips. For {case.given} it gives "
         f"{value[place]:.4f}{at}, expected {right[place]:.4f}"
     )
+
+
+# ------------------------------------------------------------------------ checks told by a table
+
+
+def ragged(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    """A mask [rows, width] of answers of different lengths: one is full, one has a single token."""
+    lengths = rng.permutation([1, width, *rng.integers(1, width, rows - 2)])
+    return np.arange(width) < lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one function, told by what to draw, what is right and what the usual slips give.
+
+    ``right`` and ``mistakes`` take the drawn inputs by name, as numpy arrays and plain numbers; the
+    learner's function gets them in the same order, arrays as float64 tensors.
+
+    Attributes:
+        title: printed after the ✓.
+        draw: (generator, number of the call) → inputs.
+        right: the oracle.
+        mistakes: from the sentence that names a mistake to the function that makes it.
+        calls: how often the learner's function is called.
+        instead: from a likely wrong shape, in terms of the inputs, to the sentence that explains it.
+        through: the input that a gradient must flow to, compared with finite differences of ``right``.
+        data: inputs that no gradient may flow to.
+        tolerance: of ``judge``.
+    """
+
+    title: str
+    draw: Callable[[np.random.Generator, int], dict[str, Any]]
+    right: Callable[..., Any]
+    mistakes: dict[str, Callable[..., Any]]
+    calls: int = 3
+    instead: Callable[..., dict[tuple[int, ...], str]] = lambda **inputs: {}
+    through: str | None = None
+    data: tuple[str, ...] = ()
+    tolerance: float = 1e-5
+
+    def __call__(self, fn: Any, seed: int | None = None) -> None:
+        """Check ``fn`` with fresh inputs, or with those of ``seed``.
+
+        Raises:
+            Mistake: with a sentence that says what is wrong.
+        """
+        with checking(self.title, seed) as rng:
+            name, cases, slopes = function_name(fn), [], []
+            for turn in range(self.calls):
+                inputs = self.draw(rng, turn)
+                result, given = call(fn, **{k: self._tensor(k, x) for k, x in inputs.items()})
+                right = self.right(**inputs)
+                value = self._value(name, result, right, inputs)
+                named = {said: _flat(slip(**inputs)) for said, slip in self.mistakes.items()}
+                words = ", ".join(f"{k} = {_short(x)}" for k, x in inputs.items())
+                cases.append(Case(words, value, _flat(right), named))
+                slopes.append((result, given, inputs))
+            judge(name, cases, self.tolerance)
+            if self.through:
+                for result, given, inputs in slopes:
+                    self._check_gradient(name, result, given, inputs)
+
+    def _tensor(self, key: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return torch.tensor(value, requires_grad=key == self.through or key in self.data)
+
+    def _value(self, name: str, result: Any, right: Any, inputs: dict[str, Any]) -> Any:
+        if isinstance(right, tuple):
+            if not isinstance(result, tuple | list) or len(result) != len(right):
+                raise Mistake(f"{name} must return {len(right)} numbers, as its last line says")
+            return np.array([number(name, part) for part in result])
+        if np.ndim(right) == 0 and not self.through and not isinstance(result, Tensor):
+            return number(name, result)
+        return tensor(name, result, np.shape(right), self.instead(**inputs))
+
+    def _check_gradient(
+        self, name: str, value: Tensor, given: dict[str, Any], inputs: dict[str, Any]
+    ) -> None:
+        if not value.requires_grad:
+            raise Mistake(
+                f"{name}: the value is right, but no gradient flows to {self.through}; something cuts it "
+                "off (detach, no_grad, item, numpy)"
+            )
+        keys = (self.through, *self.data)
+        slope, *others = torch.autograd.grad(value, [given[key] for key in keys], allow_unused=True)
+        for key, other in zip(self.data, others, strict=True):
+            if other is not None and bool((other != 0).any()):
+                raise Mistake(
+                    f"{name}: the value is right, but a detach is missing: gradient flows through "
+                    f"`{key}`, which is data"
+                )
+        x, h = inputs[self.through], 1e-6
+        right = np.zeros_like(x)
+        for place in np.ndindex(x.shape):
+            ends = [
+                self.right(**{**inputs, self.through: x + sign * h * _place(x, place)})
+                for sign in (1, -1)
+            ]
+            right[place] = (ends[0] - ends[1]) / (2 * h)
+        slope = torch.zeros_like(given[self.through]) if slope is None else slope
+        judge(name, [Case(f"the gradient by {self.through}", slope, right)], 1e-4)
+
+
+def _place(x: np.ndarray, place: tuple[int, ...]) -> np.ndarray:
+    one = np.zeros_like(x)
+    one[place] = 1
+    return one
+
+
+def _flat(result: Any) -> Any:
+    return np.hstack(result) if isinstance(result, tuple) else result
+
+
+def _short(x: Any) -> str:
+    if isinstance(x, np.ndarray) and x.size > 6:
+        return f"an array {list(x.shape)}"
+    if isinstance(x, np.ndarray):
+        return str(x.round(3).tolist())
+    return f"{x:.3g}" if isinstance(x, float) else "…" if callable(x) else str(x)

@@ -9,21 +9,55 @@ of the package.
 
 from rlvr_lab.check_advantages import check_group_advantages, check_leave_one_out_advantages
 from rlvr_lab.check_expectations import check_expected_pull, check_std_multiplier
+from rlvr_lab.check_gradients import (
+    check_exact_variance,
+    check_optimal_baseline,
+    check_reinforce_loss,
+    check_reward_to_go,
+    check_softmax_gradient,
+)
 from rlvr_lab.check_kl import check_k3, check_k3_gradient, check_kl_directions
 from rlvr_lab.check_losses import check_dr_grpo_loss, check_grpo_loss
 from rlvr_lab.check_masking import check_averages, check_completion_mask, check_token_weights
+from rlvr_lab.check_ppo import (
+    check_clip_slope,
+    check_state_columns,
+    check_token_rewards,
+)
+from rlvr_lab.check_solvers import check_conjugate_gradient, check_fisher_product
+from rlvr_lab.check_trust_region import (
+    check_importance_estimate,
+    check_line_search,
+    check_step_size,
+)
+from rlvr_lab.check_values import check_gae, check_value_loss
 
 __all__ = [
     "check_averages",
+    "check_clip_slope",
     "check_completion_mask",
+    "check_conjugate_gradient",
     "check_dr_grpo_loss",
+    "check_exact_variance",
     "check_expected_pull",
+    "check_fisher_product",
+    "check_gae",
     "check_group_advantages",
     "check_grpo_loss",
+    "check_importance_estimate",
     "check_k3",
     "check_k3_gradient",
     "check_kl_directions",
     "check_leave_one_out_advantages",
+    "check_line_search",
+    "check_optimal_baseline",
+    "check_reinforce_loss",
+    "check_reward_to_go",
+    "check_softmax_gradient",
+    "check_state_columns",
     "check_std_multiplier",
+    "check_step_size",
+    "check_token_rewards",
     "check_token_weights",
+    "check_value_loss",
 ]

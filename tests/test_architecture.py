@@ -24,7 +24,14 @@ FLOORS = [
     {
         *("plots", "run_plots", "gradient_plots", "exercises"),
         *("checks", "check_kit", "check_masking", "check_advantages", "check_kl", "check_losses"),
-        "check_expectations",
+        *(
+            "check_expectations",
+            "check_gradients",
+            "check_trust_region",
+            "check_solvers",
+            "check_ppo",
+            "check_values",
+        ),
     },
     {"controls", "live", "dashboards", "__main__"},
 ]

@@ -20,10 +20,13 @@ from rlvr_lab import (
     check_masking,
     checks,
     exercises,
+    gae,
     kl,
     losses,
     masking,
+    trust_region,
 )
+from rlvr_lab.check_kit import Check
 from tests.seeded_mistakes import BANK, Seeded
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -169,6 +172,14 @@ def package_dr_grpo(logprobs, old_logprobs, rewards, mask, size, length, clip):
 
 
 PACKAGE: Functions = {
+    "check_reward_to_go": (
+        lambda rewards, mask, gamma: gae.gae(rewards, 0 * rewards, mask, gamma, 1.0),
+    ),
+    "check_conjugate_gradient": (trust_region.conjugate_gradient,),
+    "check_line_search": (lambda *given: trust_region.line_search(*given).fraction,),
+    "check_token_rewards": (gae.token_rewards,),
+    "check_gae": (gae.gae,),
+    "check_value_loss": (gae.value_loss,),
     "check_group_advantages": (advantages.group_advantages,),
     "check_leave_one_out_advantages": (advantages.leave_one_out_advantages,),
     "check_k3": (kl.k3,),
@@ -191,6 +202,32 @@ def test_the_package_passes_its_own_checks(check: str) -> None:
 
 
 # ------------------------------------------------- every sentence says something that no other says
+
+
+TABLED = {
+    name: check for name in checks.__all__ if isinstance(check := getattr(checks, name), Check)
+}
+
+
+@pytest.mark.parametrize("name", TABLED)
+def test_no_sentence_of_a_tabled_check_says_what_another_one_says(name: str) -> None:
+    check, rng = TABLED[name], np.random.default_rng(0)
+    drawn = [check.draw(rng, turn) for turn in range(check.calls)]
+    rules = {"the right answer": check.right} | check.mistakes
+    seen = {
+        said: [check_kit._flat(rule(**given)) for given in drawn] for said, rule in rules.items()
+    }
+    assert alike(seen) == []
+
+
+def alike(seen: dict[str, list[np.ndarray]]) -> list[tuple[str, str]]:
+    """Pairs of sentences whose functions give the same on all inputs."""
+
+    def same(a: Any, b: Any) -> bool:
+        return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+    pairs = [(a, b) for a in seen for b in seen if a < b]
+    return [(a, b) for a, b in pairs if all(map(same, seen[a], seen[b]))]
 
 
 def outputs(table: dict[str, Any], *inputs: Any) -> dict[str, list[np.ndarray]]:
@@ -253,14 +290,7 @@ def tables() -> dict[str, tuple[Any, dict[str, Any], list[tuple]]]:
 def test_no_sentence_describes_the_right_answer_or_what_another_one_does(name: str) -> None:
     right, mistakes, inputs = tables()[name]
     seen = outputs({"the right answer": right} | mistakes, *inputs)
-    pairs = [(a, b) for a in seen for b in seen if a < b]
-    assert [
-        (a, b)
-        for a, b in pairs
-        if all(
-            np.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(seen[a], seen[b], strict=True)
-        )
-    ] == []
+    assert alike(seen) == []
 
 
 # ---------------------------------------------------------------------------------------- the kit

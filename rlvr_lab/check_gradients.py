@@ -1,0 +1,325 @@
+"""Checks of the exercises on the policy gradient (notebook 03)."""
+
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.check_kit import Check, ragged
+
+__all__ = [
+    "check_exact_variance",
+    "check_optimal_baseline",
+    "check_reinforce_loss",
+    "check_reward_to_go",
+    "check_softmax_gradient",
+]
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum()
+
+
+# ------------------------------------------------------------------------- the gradient of a softmax
+
+
+def _softmax_gradient(logits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+    """Σ_y π(y)·r(y)·(e_y − π), answer by answer."""
+    pi = _softmax(logits)
+    return sum(pi[y] * rewards[y] * (np.eye(len(pi))[y] - pi) for y in range(len(pi)))
+
+
+check_softmax_gradient = Check(
+    "softmax_gradient: π(r − J), the same as the sum over all answers",
+    draw=lambda rng, turn: {
+        "logits": rng.normal(0, 1.5, 3 + turn),
+        "rewards": rng.normal(1, 1, 3 + turn),
+    },
+    right=_softmax_gradient,
+    mistakes={
+        "the logits are used as if they were probabilities: take a softmax first": (
+            lambda logits, rewards: logits * (rewards - logits @ rewards)
+        ),
+        "each reward must be compared with the average J; yours is not": (
+            lambda logits, rewards: _softmax(logits) * rewards
+        ),
+        "the rewards are compared with their plain mean. J is the mean *under the policy*": (
+            lambda logits, rewards: _softmax(logits) * (rewards - rewards.mean())
+        ),
+        "the chance of the answer itself is missing: rare answers push their logit less": (
+            lambda logits, rewards: rewards - _softmax(logits) @ rewards
+        ),
+        "only the diagonal of the softmax's derivative is there. Raising one logit lowers the chances "
+        "of all other answers": lambda logits, rewards: (
+            _softmax(logits) * (1 - _softmax(logits)) * rewards
+        ),
+        "the sign is flipped: this is the direction in which J falls": (
+            lambda logits, rewards: -_softmax_gradient(logits, rewards)
+        ),
+        "the result is divided by the number of answers; the chances already average": (
+            lambda logits, rewards: _softmax_gradient(logits, rewards) / len(rewards)
+        ),
+        "this is ∇log J: the gradient divided by J itself": (
+            lambda logits, rewards: (
+                _softmax_gradient(logits, rewards) / (_softmax(logits) @ rewards)
+            )
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------- REINFORCE
+
+
+def _draw_loss(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    rows, width = ((4, 4), (3, 6), (5, 3))[turn]
+    return {
+        "logprobs": rng.uniform(-3, -0.3, (rows, width)),
+        "rewards": rng.normal(0.5, 1, rows),
+        "baseline": rng.uniform(0.2, 0.9, rows),
+        "mask": ragged(rng, rows, width),
+    }
+
+
+def _reinforce(logprobs: Any, rewards: Any, baseline: Any, mask: Any) -> float:
+    """Token by token."""
+    total = 0.0
+    for i, t in np.argwhere(mask):
+        total -= (rewards[i] - baseline[i]) * logprobs[i, t]
+    return total / len(rewards)
+
+
+def _weighted(logprobs: Any, advantages: Any, mask: Any) -> float:
+    return float(-(advantages * (logprobs * mask).sum(axis=1)).mean())
+
+
+check_reinforce_loss = Check(
+    "reinforce_loss: value, gradient, and no gradient through the rewards",
+    draw=_draw_loss,
+    right=_reinforce,
+    through="logprobs",
+    data=("rewards", "baseline"),
+    instead=lambda logprobs, rewards, **rest: {
+        rewards.shape: "this is still one number an answer",
+        logprobs.shape: "this is still one number a token",
+    },
+    mistakes={
+        "the sign is flipped: an optimiser minimises, and J is to rise": (
+            lambda logprobs, rewards, baseline, mask: _weighted(logprobs, baseline - rewards, mask)
+        ),
+        "the baseline is not used": lambda logprobs, rewards, baseline, mask: _weighted(
+            logprobs, rewards, mask
+        ),
+        "the baseline is added; a baseline is subtracted": (
+            lambda logprobs, rewards, baseline, mask: _weighted(logprobs, rewards + baseline, mask)
+        ),
+        "padding is added up as well": lambda logprobs, rewards, baseline, mask: _weighted(
+            logprobs, rewards - baseline, np.ones_like(mask)
+        ),
+        "each answer is divided by its length. log π(y) of a whole answer is a *sum* over tokens; 1/|o| "
+        "comes later in the course, and at a price": lambda logprobs, rewards, baseline, mask: (
+            _weighted(logprobs, (rewards - baseline) / mask.sum(axis=1), mask)
+        ),
+        "all tokens are averaged together; add up an answer's tokens, then average the answers": (
+            lambda logprobs, rewards, baseline, mask: (
+                _weighted(logprobs, rewards - baseline, mask) * len(mask) / mask.sum()
+            )
+        ),
+        "the answers are added up; average them": lambda logprobs, rewards, baseline, mask: (
+            _weighted(logprobs, rewards - baseline, mask) * len(mask)
+        ),
+        "this weighs the chance π(y), not its logarithm": (
+            lambda logprobs, rewards, baseline, mask: float(
+                -((rewards - baseline) * np.exp((logprobs * mask).sum(axis=1))).mean()
+            )
+        ),
+        "the advantages are multiplied along the tokens instead of the answers. This goes unnoticed "
+        "only because B = T here": lambda logprobs, rewards, baseline, mask: (
+            float(-(((rewards - baseline)[None, :] * logprobs) * mask).sum(axis=1).mean())
+            if mask.shape[0] == mask.shape[1]
+            else np.nan
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------ reward-to-go
+
+
+def _reward_to_go(rewards: Any, mask: Any, gamma: float) -> np.ndarray:
+    """Every pair t ≤ s, one at a time."""
+    out = np.zeros_like(rewards)
+    for i, t in np.argwhere(mask):
+        for s in range(t, int(mask[i].sum())):
+            out[i, t] += gamma ** (s - t) * rewards[i, s]
+    return out
+
+
+def _discounted(rewards: Any, gamma: float) -> np.ndarray:
+    return _reward_to_go(rewards, np.ones(rewards.shape, bool), gamma)
+
+
+check_reward_to_go = Check(
+    "reward_to_go: every token gets what comes from it on, and nothing earlier",
+    draw=lambda rng, turn: {
+        "rewards": rng.normal(0, 1, (4, 6)),
+        "mask": ragged(rng, 4, 6),
+        "gamma": float(rng.uniform(0.6, 0.9)),
+    },
+    right=_reward_to_go,
+    mistakes={
+        "the sum runs over the past: a token is paid for what happened before it": (
+            lambda rewards, mask, gamma: (
+                _discounted((rewards * mask)[:, ::-1], gamma)[:, ::-1] * mask
+            )
+        ),
+        "there is no discount: γ is not used": lambda rewards, mask, gamma: _reward_to_go(
+            rewards, mask, 1.0
+        ),
+        "the discount counts from the first token. A token looks ahead from where *it* stands: γ^(s−t)": (
+            lambda rewards, mask, gamma: (
+                np.cumsum((gamma ** np.arange(6) * rewards * mask)[:, ::-1], axis=1)[:, ::-1] * mask
+            )
+        ),
+        "the token's own reward is missing: s starts at t, not at t + 1": (
+            lambda rewards, mask, gamma: (_reward_to_go(rewards, mask, gamma) - rewards) * mask
+        ),
+        "everything is discounted once too often: a token's own reward counts in full": (
+            lambda rewards, mask, gamma: _reward_to_go(rewards, mask, gamma) * gamma * mask
+        ),
+        "rewards that stand on padding are counted": lambda rewards, mask, gamma: (
+            _discounted(rewards, gamma) * mask
+        ),
+        "padding does not come out as 0": lambda rewards, mask, gamma: np.where(
+            mask, _reward_to_go(rewards, mask, gamma), rewards
+        ),
+        "neither is padding kept out of the sum, nor set to 0 at the end": (
+            lambda rewards, mask, gamma: _discounted(rewards, gamma)
+        ),
+        "every token gets the whole return of its answer, as in plain REINFORCE": (
+            lambda rewards, mask, gamma: (
+                _discounted(rewards * mask, gamma)[:, :1] * np.ones_like(rewards) * mask
+            )
+        ),
+        "only the immediate reward is there: nothing flows back from later tokens": (
+            lambda rewards, mask, gamma: rewards * mask
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------- the baseline
+
+
+def _optimal_baseline(scores: Any, rewards: Any) -> float:
+    weights = [sum(x * x for x in score) for score in scores]
+    return sum(w * r for w, r in zip(weights, rewards, strict=True)) / sum(weights)
+
+
+def _weigh(weights: np.ndarray, rewards: np.ndarray) -> float:
+    return float(weights @ rewards / weights.sum())
+
+
+check_optimal_baseline = Check(
+    "optimal_baseline: no other constant leaves less variance",
+    draw=lambda rng, turn: {
+        "scores": rng.normal(0, 1, (6 + turn, 3)) * rng.uniform(0.3, 2.5, (6 + turn, 1)),
+        "rewards": rng.normal(1, 1, 6 + turn),
+    },
+    right=_optimal_baseline,
+    instead=lambda scores, rewards: {
+        (
+            scores.shape[1],
+        ): "one baseline for each parameter is possible too, but here it is one number",
+        rewards.shape: "this is still one number an answer",
+    },
+    mistakes={
+        "this is the mean reward. It is a good baseline, not the best: long gradients count more": (
+            lambda scores, rewards: float(rewards.mean())
+        ),
+        "the weights are the lengths of the scores; they should be the *squared* lengths": (
+            lambda scores, rewards: _weigh(np.sqrt((scores**2).sum(axis=1)), rewards)
+        ),
+        "the weights are added up with the rewards but never divided out": (
+            lambda scores, rewards: float((scores**2).sum(axis=1) @ rewards)
+        ),
+        "the numerator is averaged and the denominator is missing": (
+            lambda scores, rewards: float((scores**2).sum(axis=1) @ rewards / len(rewards))
+        ),
+        "the weights are upside down: short gradients count most here": (
+            lambda scores, rewards: _weigh(1 / (scores**2).sum(axis=1), rewards)
+        ),
+        "the components of a score are added up before they are squared; ‖s‖² squares first": (
+            lambda scores, rewards: _weigh(scores.sum(axis=1) ** 2, rewards)
+        ),
+        "only the first parameter is looked at": lambda scores, rewards: _weigh(
+            scores[:, 0] ** 2, rewards
+        ),
+        "the weights contain the reward: they come from r·∇log π, but should come from ∇log π": (
+            lambda scores, rewards: _weigh((scores**2).sum(axis=1) * rewards**2, rewards)
+        ),
+        "the fraction is upside down": lambda scores, rewards: (
+            1 / _weigh((scores**2).sum(axis=1), rewards)
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------- the variance
+
+
+def _exact_variance(pi: Any, rewards: Any, baseline: float) -> float:
+    """Σ_y π(y)·‖g_y − ∇J‖² with g_y = (r_y − b)(e_y − π)."""
+    pulls = [(rewards[y] - baseline) * (np.eye(len(pi))[y] - pi) for y in range(len(pi))]
+    mean = sum(p * g for p, g in zip(pi, pulls, strict=True))
+    return sum(p * sum((g - mean) ** 2) for p, g in zip(pi, pulls, strict=True))
+
+
+def _moment(pi: Any, rewards: Any, baseline: float, centre: float = 1.0) -> float:
+    pulls = (rewards - baseline)[:, None] * (np.eye(len(pi)) - centre * pi)
+    return float(pi @ (pulls**2).sum(axis=1))
+
+
+def _square_of_mean(pi: Any, rewards: Any) -> float:
+    return float(((pi * (rewards - pi @ rewards)) ** 2).sum())
+
+
+check_exact_variance = Check(
+    "exact_variance: agrees with the sum over all answers",
+    draw=lambda rng, turn: {
+        "pi": _softmax(rng.normal(0, 1, 3 + turn)),
+        "rewards": rng.normal(1, 1, 3 + turn),
+        "baseline": float(rng.uniform(0.3, 1.5)),
+    },
+    right=_exact_variance,
+    mistakes={
+        "this is the mean square of the gradient: the square of its mean is not subtracted": _moment,
+        "this is the square of the mean, ‖∇J‖²; the mean of the squares is missing": (
+            lambda pi, rewards, baseline: _square_of_mean(pi, rewards)
+        ),
+        "the baseline is not used": lambda pi, rewards, baseline: _exact_variance(pi, rewards, 0.0),
+        "all answers count the same: weigh each with its chance": (
+            lambda pi, rewards, baseline: float(
+                (((rewards - baseline)[:, None] * (np.eye(len(pi)) - pi)) ** 2).sum(axis=1).mean()
+                - _square_of_mean(pi, rewards)
+            )
+        ),
+        "the score of an answer is e_y − π; yours is e_y alone": (
+            lambda pi, rewards, baseline: (
+                _moment(pi, rewards, baseline, centre=0.0) - _square_of_mean(pi, rewards)
+            )
+        ),
+        "the components are averaged; total variance adds them up": (
+            lambda pi, rewards, baseline: _exact_variance(pi, rewards, baseline) / len(pi)
+        ),
+        "this is the variance of the reward, not of the gradient": (
+            lambda pi, rewards, baseline: float(pi @ (rewards - pi @ rewards) ** 2)
+        ),
+        "the square root is one too many: a variance was asked for": (
+            lambda pi, rewards, baseline: float(np.sqrt(_exact_variance(pi, rewards, baseline)))
+        ),
+        "the baseline has got into ∇J as well: subtract the square of the true gradient's length; a "
+        "baseline does not change the mean": lambda pi, rewards, baseline: (
+            _moment(pi, rewards, baseline) - float(((pi * (rewards - baseline)) ** 2).sum())
+        ),
+    },
+)

@@ -1,0 +1,222 @@
+"""Checks of the exercises on PPO (notebook 05)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.check_kit import Check, ragged
+
+__all__ = [
+    "check_clip_slope",
+    "check_state_columns",
+    "check_token_rewards",
+]
+
+
+# ------------------------------------------------------------------------------------------- the clip
+
+
+def _clip_slope(ratio: Any, advantages: Any, clip: float) -> np.ndarray:
+    """By cases, as the picture shows them."""
+    out = np.empty_like(ratio)
+    for i, (rho, a) in enumerate(zip(ratio, advantages, strict=True)):
+        past = rho > 1 + clip if a > 0 else rho < 1 - clip
+        out[i] = 0.0 if past else a
+    return out
+
+
+def _outside(ratio: Any, clip: float) -> Any:
+    return (ratio > 1 + clip) | (ratio < 1 - clip)
+
+
+check_clip_slope = Check(
+    "clip_slope: flat exactly where the step has already gone far enough",
+    draw=lambda rng, turn: {
+        "ratio": rng.permutation(
+            np.r_[rng.uniform(0.4, 0.65, 4), rng.uniform(0.95, 1.05, 4), rng.uniform(1.35, 1.8, 4)]
+        ),
+        "advantages": rng.choice([-1.0, 1.0], 12) * rng.uniform(0.5, 2, 12),
+        "clip": float(rng.uniform(0.15, 0.3)),
+    },
+    right=_clip_slope,
+    mistakes={
+        "the slope is 0 everywhere outside the range. The minimum keeps it where the ratio has moved "
+        "the *wrong* way, so that a mistake can still be undone": (
+            lambda ratio, advantages, clip: np.where(_outside(ratio, clip), 0.0, advantages)
+        ),
+        "there is no clip: the slope is A everywhere": lambda ratio, advantages, clip: advantages,
+        "the cases are exchanged: flat where the ratio has moved the wrong way": (
+            lambda ratio, advantages, clip: np.where(
+                _outside(ratio, clip) & (_clip_slope(ratio, advantages, clip) != 0), 0.0, advantages
+            )
+        ),
+        "only the upper end is there: with a negative advantage the lower end counts": (
+            lambda ratio, advantages, clip: np.where(ratio > 1 + clip, 0.0, advantages)
+        ),
+        "only the lower end is there: with a positive advantage the upper end counts": (
+            lambda ratio, advantages, clip: np.where(ratio < 1 - clip, 0.0, advantages)
+        ),
+        "this is the value of the objective, not its slope": (
+            lambda ratio, advantages, clip: np.minimum(
+                ratio * advantages, np.clip(ratio, 1 - clip, 1 + clip) * advantages
+            )
+        ),
+        "the slope is multiplied by the ratio. That is the slope by log π; here it is by the ratio": (
+            lambda ratio, advantages, clip: ratio * _clip_slope(ratio, advantages, clip)
+        ),
+        "the sign is flipped: this is the slope of the loss": (
+            lambda ratio, advantages, clip: -_clip_slope(ratio, advantages, clip)
+        ),
+        "the slope is 1 or 0; it is A or 0": (
+            lambda ratio, advantages, clip: (_clip_slope(ratio, advantages, clip) != 0) * 1.0
+        ),
+        "answers with a negative advantage get no slope at all": (
+            lambda ratio, advantages, clip: np.where(
+                advantages > 0, _clip_slope(ratio, advantages, clip), 0.0
+            )
+        ),
+    },
+)
+
+
+# -------------------------------------------------------------------------------------- token rewards
+
+
+def _draw_rewards(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    rows, width = ((4, 5), (4, 4), (5, 6))[turn]
+    old = rng.uniform(-3, -0.3, (rows, width))
+    return {
+        "rewards": rng.uniform(0.5, 1.5, rows),
+        "logprobs": old + rng.uniform(-0.8, 0.8, (rows, width)),
+        "ref_logprobs": old,
+        "mask": ragged(rng, rows, width),
+        "beta": float(rng.uniform(0.05, 0.3)),
+    }
+
+
+def _token_rewards(rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, beta: float) -> Any:
+    """Token by token."""
+    out = np.zeros_like(logprobs)
+    for i, t in np.argwhere(mask):
+        out[i, t] = -beta * (logprobs[i, t] - ref_logprobs[i, t])
+        if t == np.flatnonzero(mask[i])[-1]:
+            out[i, t] += rewards[i]
+    return out
+
+
+def _paid(rewards: Any, where: np.ndarray) -> np.ndarray:
+    return rewards[:, None] * where
+
+
+def _ends(mask: np.ndarray) -> np.ndarray:
+    return np.arange(mask.shape[1]) == mask.sum(axis=1, keepdims=True) - 1
+
+
+Pay = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]  # rewards, k1, mask, β
+
+
+def _pay(rule: Pay) -> Callable[..., np.ndarray]:
+    def mistaken(
+        rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, beta: float
+    ) -> np.ndarray:
+        return rule(rewards, logprobs - ref_logprobs, mask, beta)
+
+    return mistaken
+
+
+check_token_rewards = Check(
+    "token_rewards: a toll on every token, the reward on the last",
+    draw=_draw_rewards,
+    right=_token_rewards,
+    instead=lambda rewards, **rest: {
+        rewards.shape: "this is one number an answer; each token gets a reward of its own"
+    },
+    mistakes={
+        "the sign of the KL is flipped: the policy is paid for leaving the reference": _pay(
+            lambda r, k1, mask, beta: beta * k1 * mask + _paid(r, _ends(mask))
+        ),
+        "the reward stands in the last column, which for short answers is padding": _pay(
+            lambda r, k1, mask, beta: (
+                -beta * k1 * mask + _paid(r, np.arange(mask.shape[1]) == mask.shape[1] - 1)
+            )
+        ),
+        "the reward is paid on every token: long answers would earn more": _pay(
+            lambda r, k1, mask, beta: (-beta * k1 + r[:, None]) * mask
+        ),
+        "the reward stands on the first token": _pay(
+            lambda r, k1, mask, beta: -beta * k1 * mask + _paid(r, np.arange(mask.shape[1]) == 0)
+        ),
+        "the reward stands one place before the last token": _pay(
+            lambda r, k1, mask, beta: -beta * k1 * mask + _paid(r, np.roll(_ends(mask), -1, axis=1))
+        ),
+        "padding pays the KL toll too": _pay(
+            lambda r, k1, mask, beta: -beta * k1 + _paid(r, _ends(mask))
+        ),
+        "β is not used": _pay(lambda r, k1, mask, beta: -k1 * mask + _paid(r, _ends(mask))),
+        "β multiplies the reward too": _pay(
+            lambda r, k1, mask, beta: beta * (_paid(r, _ends(mask)) - k1 * mask)
+        ),
+        "the last token does not pay the toll": _pay(
+            lambda r, k1, mask, beta: np.where(_ends(mask), r[:, None], -beta * k1 * mask)
+        ),
+        "the KL of the whole answer is taken off the last token. The sum is right, but no token learns "
+        "which of them went astray": _pay(
+            lambda r, k1, mask, beta: _paid(r - beta * (k1 * mask).sum(axis=1), _ends(mask))
+        ),
+        "there is no KL in it at all": _pay(lambda r, k1, mask, beta: _paid(r, _ends(mask))),
+        "negative log-ratios are set to 0. That is AlpacaFarm's clamp, which counts too much": _pay(
+            lambda r, k1, mask, beta: -beta * np.maximum(k1, 0) * mask + _paid(r, _ends(mask))
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------- find the bug
+
+
+def _state_columns(values: Any, prompt_length: int) -> np.ndarray:
+    """V(s_t) is read where token t is still to come: at P − 1 + t."""
+    answer = values.shape[1] - prompt_length
+    return np.stack([values[:, prompt_length - 1 + t] for t in range(answer)], axis=1)
+
+
+check_state_columns = Check(
+    "state_columns: every value is read before its token is seen",
+    draw=lambda rng, turn: {
+        "values": rng.normal(0, 1, (3, 7 + turn)),
+        "prompt_length": int(rng.integers(3, 5)),
+    },
+    right=_state_columns,
+    instead=lambda values, prompt_length: {
+        values.shape: "this is the whole row; the prompt's own places belong to no token of the answer",
+        (
+            len(values),
+            values.shape[1] - prompt_length - 1,
+        ): "one token of the answer has no value: it is the first or the last that is missing",
+        (
+            len(values),
+            values.shape[1] - prompt_length + 1,
+        ): "this is one column too many: behind the last token nothing is decided any more",
+    },
+    mistakes={
+        "the values are shifted by one: each is read at its token's own place, where the network has "
+        "already seen what it is to judge": lambda values, prompt_length: values[:, prompt_length:],
+        "the values are shifted by one the other way: each is read one token too early": (
+            lambda values, prompt_length: values[:, prompt_length - 2 : -2]
+        ),
+        "the columns are right for the first token, but the order is reversed": (
+            lambda values, prompt_length: _state_columns(values, prompt_length)[:, ::-1]
+        ),
+        "these are the prompt's columns": lambda values, prompt_length: values[
+            :, : values.shape[1] - prompt_length
+        ],
+        "every token gets the value of the prompt": lambda values, prompt_length: np.repeat(
+            values[:, prompt_length - 1 : prompt_length], values.shape[1] - prompt_length, axis=1
+        ),
+        "the shift is right, but the first value is that of the first token's own place: the row was "
+        "rolled, and the last value has come round": lambda values, prompt_length: np.roll(
+            values[:, prompt_length:], 1, axis=1
+        ),
+    },
+)
