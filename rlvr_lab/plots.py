@@ -211,8 +211,13 @@ def plot_panels(
             plot_band(curves, ax, label, looks[label][0], style=looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
         ax.get_legend().remove()
-    handles = np.ravel(axes)[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    named = {}  # label → handle, of all panels: not every panel has to hold every curve
+    for ax in np.ravel(axes):
+        handles, labels = ax.get_legend_handles_labels()
+        named |= {label: handle for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(
+        named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9
+    )
     return figure
 
 
