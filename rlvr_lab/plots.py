@@ -187,8 +187,7 @@ def plot_band(
     curves = np.asarray(curves, dtype=float)
     mean, low, high = bootstrap_band(curves)
     steps = np.arange(1, len(mean) + 1) if steps is None else np.asarray(steps)
-    style = style or STYLES.get(colour, "-")
-    colour = COLOURS.get(colour, colour)
+    style, colour = style or STYLES.get(colour, "-"), COLOURS.get(colour, colour)
     ax.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
     name = f"{label}, n = {len(curves)} seeds" if label else f"n = {len(curves)} seeds"
     ax.plot(steps, mean, color=colour, linestyle=style, linewidth=2, label=name)
@@ -206,18 +205,14 @@ def plot_panels(
 ) -> Figure:
     """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style)."""
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
+    named = {}  # each curve once: not every panel has to hold all of them
     for ax, (title, bands), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
         for label, curves in bands.items():
             plot_band(curves, ax, label, looks[label][0], style=looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
         ax.get_legend().remove()
-    named = {}  # label → handle, of all panels: not every panel has to hold every curve
-    for ax in np.ravel(axes):
-        handles, labels = ax.get_legend_handles_labels()
-        named |= {label: handle for handle, label in zip(handles, labels, strict=True)}
-    figure.legend(
-        named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=9
-    )
+        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

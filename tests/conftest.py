@@ -12,6 +12,7 @@ torch.set_num_threads(1)
 
 # Before anything imports the package. An int is accepted where a float is asked for (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-# ``config`` is left out: it refuses bad values itself, with a sentence, and that is what is tested.
+# Configurations are left out: they refuse bad values themselves, with a sentence, and that is tested.
+OWN_CHECKS = {"config", "ppo", "trpo", "dpo_training", "overoptimisation"}
 MODULES = sorted(path.stem for path in (Path(__file__).parents[1] / "rlvr_lab").glob("*.py"))
-install_import_hook([f"rlvr_lab.{name}" for name in MODULES if name != "config"], CHECKER)
+install_import_hook([f"rlvr_lab.{name}" for name in MODULES if name not in OWN_CHECKS], CHECKER)
