@@ -1,4 +1,4 @@
-"""The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,pretrain,evaluate,exercises} …``."""
+"""The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,overoptimise,dpo,…} …``."""
 
 import argparse
 import json
@@ -10,6 +10,8 @@ from typing import Literal, get_args, get_origin
 from tqdm import tqdm
 
 from rlvr_lab import __version__
+from rlvr_lab.dpo_training import DpoConfig, record_on_pairs
+from rlvr_lab.overoptimisation import ProxyConfig, record_climbs
 from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
 from rlvr_lab.ppo import PPOConfig, PPOState, train_ppo
 from rlvr_lab.ppo_details import DETAILS, measure_details
@@ -61,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--flip", type=float, default=0.0, help="chance that a label is wrong")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, default=data_folder() / "reward_model")
+
+    for name, config_kind, record, what in (
+        ("overoptimise", ProxyConfig, record_climbs, "climb a reward model, watch the gold reward"),
+        ("dpo", DpoConfig, record_on_pairs, "train on preference pairs, watch the gold reward"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.set_defaults(run=_record, config_kind=config_kind, record=record)
+        command.add_argument("--seeds", type=int, default=5, help="runs, from --seed on")
+        command.add_argument("--out", type=Path, required=True, help="write the recording here")
+        for field in fields(config_kind):
+            _add_field(command, field)
 
     command = commands.add_parser("pretrain", help="make a base model again")
     command.set_defaults(run=_pretrain)
@@ -162,6 +175,15 @@ def _reward_model(options: argparse.Namespace, arguments: list[str]) -> int:
     model = fit_reward_model(pairs, held_out, options.seed)
     model.save(options.out)
     print(f"reward model: {options.out}, orders {model.accuracy:.1%} of held-out pairs rightly")
+    return 0
+
+
+def _record(options: argparse.Namespace, arguments: list[str]) -> int:
+    names = [field.name for field in fields(options.config_kind)]
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    recording = options.record(options.config_kind(**given), options.seeds)
+    recording.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
+    print(f"recording: {recording.save(options.out)}")
     return 0
 
 

@@ -19,10 +19,24 @@ from rlvr_lab.check_gradients import (
 from rlvr_lab.check_kl import check_k3, check_k3_gradient, check_kl_directions
 from rlvr_lab.check_losses import check_dr_grpo_loss, check_grpo_loss
 from rlvr_lab.check_masking import check_averages, check_completion_mask, check_token_weights
+from rlvr_lab.check_overoptimisation import (
+    check_best_of_n,
+    check_binary_kl,
+    check_calibration_error,
+    check_gold_peak,
+    check_pass_at_k,
+)
 from rlvr_lab.check_ppo import (
     check_clip_slope,
     check_state_columns,
     check_token_rewards,
+)
+from rlvr_lab.check_preferences import (
+    check_bradley_terry_loss,
+    check_dpo_loss,
+    check_dpo_weight,
+    check_regularised_optimum,
+    check_simpo_loss,
 )
 from rlvr_lab.check_solvers import check_conjugate_gradient, check_fisher_product
 from rlvr_lab.check_trust_region import (
@@ -34,14 +48,21 @@ from rlvr_lab.check_values import check_gae, check_value_loss
 
 __all__ = [
     "check_averages",
+    "check_best_of_n",
+    "check_binary_kl",
+    "check_bradley_terry_loss",
+    "check_calibration_error",
     "check_clip_slope",
     "check_completion_mask",
     "check_conjugate_gradient",
+    "check_dpo_loss",
+    "check_dpo_weight",
     "check_dr_grpo_loss",
     "check_exact_variance",
     "check_expected_pull",
     "check_fisher_product",
     "check_gae",
+    "check_gold_peak",
     "check_group_advantages",
     "check_grpo_loss",
     "check_importance_estimate",
@@ -51,8 +72,11 @@ __all__ = [
     "check_leave_one_out_advantages",
     "check_line_search",
     "check_optimal_baseline",
+    "check_pass_at_k",
+    "check_regularised_optimum",
     "check_reinforce_loss",
     "check_reward_to_go",
+    "check_simpo_loss",
     "check_softmax_gradient",
     "check_state_columns",
     "check_std_multiplier",

@@ -186,6 +186,7 @@ def decoder_for(
     max_new_tokens: int,
 ) -> Decoder:
     """The quickest decoder that is right for ``model``."""
-    # Exactly this class: a subclass may compute something else.
-    kind = LlamaDecoder if type(model) is LlamaForCausalLM else Decoder
+    # Exactly this ``forward``: a subclass with its own may compute something else.
+    llama = getattr(type(model), "forward", None) is LlamaForCausalLM.forward
+    kind = LlamaDecoder if llama else Decoder
     return kind(model, cache, prompt_mask, rows, max_new_tokens)

@@ -36,6 +36,7 @@ def watch(
     label: str = "",
     earlier: Mapping[str, Sequence[Record]] | None = None,
     total: int | None = None,
+    draw: Callable[[list[Record]], tuple[Figure, str]] | None = None,
 ) -> list[Record]:
     """Follow a run in a plain loop: no thread, no widget, the same figure.
 
@@ -47,6 +48,7 @@ def watch(
         label: the run's settings, for the legend.
         earlier: label → records of runs to compare with.
         total: number of steps planned, so that the axis stands still.
+        draw: another picture of the records, with its words; by default ``plot_run``.
 
     Returns:
         The records, up to the interruption if there was one.
@@ -54,6 +56,8 @@ def watch(
     seen: list[Record] = []
 
     def picture() -> Image:
+        if draw is not None:
+            return show(*draw(seen))
         axes = plot_run(seen, label=label, earlier=earlier, total=total)
         return show(axes.flat[0].figure, describe_run(seen))
 

@@ -94,9 +94,8 @@ def show(figure: Figure, alt: str) -> Image:
     pixels = PIL.Image.frombuffer("RGBA", size, figure.canvas.buffer_rgba()).convert("RGB")
     # 128 colours are enough for lines and letters, and a quarter of the bytes.
     flat = pixels.quantize(128, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
-    # The palette is coarse: keep the background what it was.
     palette, paper = flat.getpalette() or [], flat.getpixel((0, 0))
-    palette[3 * paper : 3 * paper + 3] = pixels.getpixel((0, 0))
+    palette[3 * paper : 3 * paper + 3] = pixels.getpixel((0, 0))  # keep the background as it was
     flat.putpalette(palette)
     words = PIL.PngImagePlugin.PngInfo()
     words.add_itxt("Description", alt)
@@ -202,13 +201,14 @@ def plot_panels(
     units: Sequence[str],
     looks: Mapping[str, tuple[str, str]],
     ylim: tuple[float, float] | None = None,
+    steps: ArrayLike | None = None,
 ) -> Figure:
     """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style)."""
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
     named = {}  # each curve once: not every panel has to hold all of them
     for ax, (title, bands), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
         for label, curves in bands.items():
-            plot_band(curves, ax, label, looks[label][0], style=looks[label][1])
+            plot_band(curves, ax, label, looks[label][0], steps, looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
         ax.get_legend().remove()
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))

@@ -30,6 +30,7 @@ __all__ = [
     "ipo_loss",
     "length_normalised_dpo_loss",
     "orpo_loss",
+    "preference_accuracy",
     "preference_probability",
     "simpo_loss",
 ]
@@ -129,6 +130,20 @@ def dpo_weight(chosen_rewards: M, rejected_rewards: M) -> M:
     tensor([0.5000])
     """
     return preference_probability(rejected_rewards, chosen_rewards)
+
+
+def preference_accuracy(margins: M) -> float:
+    """Share of pairs with a positive margin, chosen less rejected; a tie counts one half.
+
+    Raises:
+        ValueError: when there is no pair.
+
+    >>> preference_accuracy(torch.tensor([1.0, -1.0, 2.0, 0.0]))
+    0.625
+    """
+    if margins.numel() == 0:
+        raise ValueError("margins: there is no pair to judge")
+    return float(((margins > 0).double() + 0.5 * (margins == 0).double()).mean())
 
 
 def length_normalised_dpo_loss(

@@ -12,6 +12,7 @@ import torch
 from rlvr_lab import (
     advantages,
     binary_groups,
+    calibration,
     check_advantages,
     check_expectations,
     check_kit,
@@ -24,6 +25,10 @@ from rlvr_lab import (
     kl,
     losses,
     masking,
+    metrics,
+    optimal_policy,
+    preferences,
+    scaling_laws,
     trust_region,
 )
 from rlvr_lab.check_kit import Check
@@ -172,6 +177,16 @@ def package_dr_grpo(logprobs, old_logprobs, rewards, mask, size, length, clip):
 
 
 PACKAGE: Functions = {
+    "check_bradley_terry_loss": (preferences.bradley_terry_loss,),
+    "check_dpo_loss": (preferences.dpo_loss,),
+    "check_simpo_loss": (preferences.simpo_loss,),
+    "check_regularised_optimum": (
+        lambda *given: torch.tensor(optimal_policy.regularised_optimum(*given)[0]),
+    ),
+    "check_binary_kl": (lambda p, n: optimal_policy.binary_best_of_n(p, n)[1],),
+    "check_gold_peak": (lambda a, b: scaling_laws.peak(a, b, "rl"),),
+    "check_pass_at_k": (metrics.pass_at_k,),
+    "check_calibration_error": (calibration.calibration_error,),
     "check_reward_to_go": (
         lambda rewards, mask, gamma: gae.gae(rewards, 0 * rewards, mask, gamma, 1.0),
     ),

@@ -3,12 +3,13 @@
 One module for each group of notebooks; ``BANK`` has a list of ``Seeded`` for every check.
 """
 
-from tests.seeded_mistakes import grpo, policy_gradient, ppo, trust_region
+from tests.seeded_mistakes import grpo, policy_gradient, ppo, preferences, trust_region
 from tests.seeded_mistakes.kit import Seeded
 
 __all__ = ["BANK", "Seeded"]
 
 BANK: dict[str, list[Seeded]] = {
+    **preferences.BANK,
     **policy_gradient.BANK,
     **trust_region.BANK,
     **ppo.BANK,

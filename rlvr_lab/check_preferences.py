@@ -1,0 +1,317 @@
+"""Checks of the exercises on preferences (notebook 01)."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.check_kit import Check
+
+__all__ = [
+    "check_bradley_terry_loss",
+    "check_dpo_loss",
+    "check_dpo_weight",
+    "check_regularised_optimum",
+    "check_simpo_loss",
+]
+
+
+def _log_sigmoid(x: Any) -> Any:
+    return -np.log1p(np.exp(-np.asarray(x)))
+
+
+def _wrong_shape(**inputs: Any) -> dict[tuple[int, ...], str]:
+    pairs = next(x for x in inputs.values() if isinstance(x, np.ndarray))
+    return {pairs.shape: "this is still one number a pair; average them"}
+
+
+# ---------------------------------------------------------------------------------- Bradley–Terry
+
+
+def _bradley_terry(chosen: Any, rejected: Any) -> float:
+    """Minus the mean log of each verdict's chance e^w / (e^w + e^l)."""
+    chances = [
+        math.exp(w) / (math.exp(w) + math.exp(x)) for w, x in zip(chosen, rejected, strict=True)
+    ]
+    return -sum(math.log(p) for p in chances) / len(chances)
+
+
+check_bradley_terry_loss = Check(
+    "bradley_terry_loss: minus the mean log-chance of the verdicts, and its gradient",
+    draw=lambda rng, turn: {
+        "chosen": rng.normal(0.4, 1.5, 4 + turn),
+        "rejected": rng.normal(0, 1.5, 4 + turn),
+    },
+    right=_bradley_terry,
+    through="chosen",
+    instead=_wrong_shape,
+    mistakes={
+        "the sign is flipped: this is a log-likelihood, and a loss is minimised": (
+            lambda chosen, rejected: -_bradley_terry(chosen, rejected)
+        ),
+        "chosen and rejected are exchanged": lambda chosen, rejected: _bradley_terry(
+            rejected, chosen
+        ),
+        "the logarithm is missing: this averages the chances themselves": (
+            lambda chosen, rejected: float(-np.exp(_log_sigmoid(chosen - rejected)).mean())
+        ),
+        "the sigmoid is missing: this is the plain margin, which has no bottom": (
+            lambda chosen, rejected: float(-(chosen - rejected).mean())
+        ),
+        "each score goes through a sigmoid by itself. Only the difference means anything": (
+            lambda chosen, rejected: float(-(_log_sigmoid(chosen) + _log_sigmoid(-rejected)).mean())
+        ),
+        "the margins are averaged before the logarithm: a mean pair is not the mean of the pairs": (
+            lambda chosen, rejected: float(-_log_sigmoid((chosen - rejected).mean()))
+        ),
+        "the pairs are added up; average them": (
+            lambda chosen, rejected: _bradley_terry(chosen, rejected) * len(chosen)
+        ),
+        "this is a hinge, max(0, 1 − margin), and no likelihood": (
+            lambda chosen, rejected: float(np.maximum(0, 1 - chosen + rejected).mean())
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------ the optimum
+
+
+def _optimum(ref: Any, rewards: Any, beta: float) -> np.ndarray:
+    weights = [p * math.exp(r / beta) for p, r in zip(ref, rewards, strict=True)]
+    return np.array([w / sum(weights) for w in weights])
+
+
+def _normal(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum()
+
+
+def _draw_optimum(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    return {
+        "ref": _normal(rng.uniform(0.2, 1, 3 + turn)),
+        "rewards": rng.normal(0, 1, 3 + turn),
+        "beta": float(rng.uniform(0.4, 0.8)),
+    }
+
+
+check_regularised_optimum = Check(
+    "regularised_optimum: the reference, tilted by e^(r/β)",
+    draw=_draw_optimum,
+    right=_optimum,
+    mistakes={
+        "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
+        "distance from the reference": lambda ref, rewards, beta: _normal(np.exp(rewards / beta)),
+        "the chances do not add up to 1": lambda ref, rewards, beta: ref * np.exp(rewards / beta),
+        "β multiplies the reward; a *large* β should keep the policy near the reference": (
+            lambda ref, rewards, beta: _optimum(ref, rewards, 1 / beta)
+        ),
+        "β is not used": lambda ref, rewards, beta: _optimum(ref, rewards, 1.0),
+        "the sign is flipped: bad answers gain": lambda ref, rewards, beta: _optimum(
+            ref, -rewards, beta
+        ),
+        "the exponential is missing": lambda ref, rewards, beta: _normal(
+            ref * np.abs(rewards) / beta
+        ),
+        "the reference is added to the exponent, not its logarithm": (
+            lambda ref, rewards, beta: _normal(np.exp(ref + rewards / beta))
+        ),
+        "the logarithm of the reference is divided by β too: π_ref is raised to the power 1/β": (
+            lambda ref, rewards, beta: _normal(np.exp((np.log(ref) + rewards) / beta))
+        ),
+        "this is the best answer alone: the limit β → 0": lambda ref, rewards, beta: (
+            (np.arange(len(ref)) == rewards.argmax()) * 1.0
+        ),
+    },
+)
+
+
+# -------------------------------------------------------------------------------------------- DPO
+
+
+def _draw_dpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    size = 4 + turn
+    ref_chosen, ref_rejected = rng.uniform(-12, -2, (2, size))
+    return {
+        "chosen": ref_chosen + rng.uniform(-4, 4, size),
+        "rejected": ref_rejected + rng.uniform(-4, 4, size),
+        "ref_chosen": ref_chosen,
+        "ref_rejected": ref_rejected,
+        "beta": float(rng.uniform(0.2, 0.6)),
+    }
+
+
+def _dpo(chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any, beta: float) -> float:
+    """Bradley and Terry's loss on (π/π_ref)^β."""
+    total = 0.0
+    for w, x, rw, rx in zip(chosen, rejected, ref_chosen, ref_rejected, strict=True):
+        good, bad = math.exp(w - rw) ** beta, math.exp(x - rx) ** beta
+        total -= math.log(good / (good + bad))
+    return total / len(chosen)
+
+
+def _of_margin(margin: Any) -> float:
+    return float(-_log_sigmoid(margin).mean())
+
+
+check_dpo_loss = Check(
+    "dpo_loss: the margin of implicit rewards, and its gradient",
+    draw=_draw_dpo,
+    right=_dpo,
+    through="chosen",
+    data=("ref_chosen", "ref_rejected"),
+    instead=_wrong_shape,
+    mistakes={
+        "the reference is not in it": lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
+            _of_margin(beta * (chosen - rejected))
+        ),
+        "β is not used": lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
+            chosen, rejected, ref_chosen, ref_rejected, 1.0
+        ),
+        "β multiplies the loss; it belongs inside the sigmoid": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
+                beta * _dpo(chosen, rejected, ref_chosen, ref_rejected, 1.0)
+            )
+        ),
+        "chosen and rejected are exchanged, or the sign inside the sigmoid is flipped": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
+                rejected, chosen, ref_rejected, ref_chosen, beta
+            )
+        ),
+        "the sign of the loss is flipped": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
+                -_dpo(chosen, rejected, ref_chosen, ref_rejected, beta)
+            )
+        ),
+        "policy and reference are exchanged in one of the two ratios: the references add up instead of "
+        "cancelling": lambda chosen, rejected, ref_chosen, ref_rejected, beta: _of_margin(
+            beta * ((chosen - ref_chosen) - (rejected + ref_rejected))
+        ),
+        "the references of the two answers are exchanged": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
+                chosen, rejected, ref_rejected, ref_chosen, beta
+            )
+        ),
+        "the pairs are added up; average them": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
+                _dpo(chosen, rejected, ref_chosen, ref_rejected, beta) * len(chosen)
+            )
+        ),
+        "the ratio of probabilities is used; the implicit reward is its logarithm": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _of_margin(
+                beta * (np.exp(chosen - ref_chosen) - np.exp(rejected - ref_rejected))
+            )
+        ),
+        "the sigmoid is missing: the margin itself is maximised, without an end": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: float(
+                -beta * ((chosen - ref_chosen) - (rejected - ref_rejected)).mean()
+            )
+        ),
+    },
+)
+
+
+def _weight(
+    chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any, beta: float
+) -> np.ndarray:
+    margin = beta * ((chosen - ref_chosen) - (rejected - ref_rejected))
+    return np.array([1 / (1 + math.exp(m)) for m in margin])
+
+
+check_dpo_weight = Check(
+    "dpo_weight: near 1 where the pair is ordered wrongly",
+    draw=_draw_dpo,
+    right=_weight,
+    mistakes={
+        "this is the chance of the verdict; the weight is large where the verdict is *unlikely*": (
+            lambda **given: 1 - _weight(**given)
+        ),
+        "β is not used": lambda beta, **given: _weight(beta=1.0, **given),
+        "β is in front as well: that is the whole factor of the gradient, not the weight": (
+            lambda beta, **given: beta * _weight(beta=beta, **given)
+        ),
+        "the reference is not in it": (
+            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _weight(
+                chosen, rejected, 0 * ref_chosen, 0 * ref_rejected, beta
+            )
+        ),
+        "this is the slope of the sigmoid, σ(1 − σ); the weight comes from the slope of log σ": (
+            lambda **given: _weight(**given) * (1 - _weight(**given))
+        ),
+        "this is the loss of each pair": lambda **given: -np.log(1 - _weight(**given)),
+        "the weights are made to add up to 1": lambda **given: _normal(_weight(**given)),
+        "the weight is 0 or 1, a perceptron's; DPO's is smooth": (
+            lambda **given: (_weight(**given) > 0.5) * 1.0
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------------ SimPO
+
+
+def _draw_simpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    size = 4 + turn
+    lengths = rng.permuted(np.linspace(2, 11, 2 * size).round()).reshape(2, size)
+    return {
+        "chosen": -lengths[0] * rng.uniform(0.3, 1.5, size),
+        "rejected": -lengths[1] * rng.uniform(0.3, 1.5, size),
+        "chosen_lengths": lengths[0],
+        "rejected_lengths": lengths[1],
+        "beta": float(rng.uniform(1.5, 2.5)),
+        "gamma": float(rng.uniform(0.3, 0.8)),
+    }
+
+
+def _simpo(w: Any, x: Any, n: Any, m: Any, beta: float, gamma: float) -> float:
+    margins = [beta * a / p - beta * b / q - gamma for a, b, p, q in zip(w, x, n, m, strict=True)]
+    return sum(math.log(1 + math.exp(-h)) for h in margins) / len(margins)
+
+
+def _slip(rule: Any) -> Any:
+    def mistaken(
+        chosen: Any,
+        rejected: Any,
+        chosen_lengths: Any,
+        rejected_lengths: Any,
+        beta: float,
+        gamma: float,
+    ) -> float:
+        return float(rule(chosen, rejected, chosen_lengths, rejected_lengths, beta, gamma))
+
+    return mistaken
+
+
+check_simpo_loss = Check(
+    "simpo_loss: means of log-probabilities, a margin, and no reference",
+    draw=_draw_simpo,
+    right=_slip(_simpo),
+    through="chosen",
+    instead=_wrong_shape,
+    mistakes={
+        "the lengths are not used: longer answers have more to add up": _slip(
+            lambda w, x, n, m, b, g: _of_margin(b * (w - x) - g)
+        ),
+        "the margin γ is added: the chosen answer must win *by* γ": _slip(
+            lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, -g)
+        ),
+        "the margin γ is missing": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0)),
+        "γ is multiplied by β; here it is given as it stands": _slip(
+            lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, b * g)
+        ),
+        "the lengths of the two answers are exchanged": _slip(
+            lambda w, x, n, m, b, g: _simpo(w, x, m, n, b, g)
+        ),
+        "β is not used": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g)),
+        "chosen and rejected are exchanged": _slip(
+            lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g)
+        ),
+        "log-probabilities are multiplied by the lengths": _slip(
+            lambda w, x, n, m, b, g: _simpo(w, x, 1 / n, 1 / m, b, g)
+        ),
+        "both answers are divided by the same length": _slip(
+            lambda w, x, n, m, b, g: _simpo(w, x, n, n, b, g)
+        ),
+        "γ is outside the sigmoid": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g),
+        "the sign is flipped": _slip(lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g)),
+    },
+)
