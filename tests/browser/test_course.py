@@ -79,8 +79,10 @@ def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
     train_live(lab, "07", times)
 
 
-@pytest.mark.parametrize("name", ["03_policy_gradient", "04_trpo", "05_ppo"])
-def test_pictures_of_the_lineage(name: str, lab: LabPage, times: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "name", ["01_rlhf_recap", "02_overoptimisation", "03_policy_gradient", "04_trpo", "05_ppo"]
+)
+def test_exact_pictures_answer(name: str, lab: LabPage, times: dict[str, float]) -> None:
     lab.open_notebook(f"notebooks/{name}.ipynb")
     times[f"{name[:2]}: run all"] = lab.run_all()
     assert lab.errors() == []
