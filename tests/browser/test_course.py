@@ -104,10 +104,13 @@ def turn_exact_pictures(lab: LabPage, name: str, times: dict[str, float]) -> Non
 
 
 def move_first_control(container: Locator) -> None:
-    """Flip its first check box; without one, move its first slider a step, by keyboard."""
+    """Flip its first check box; else press the second of its first buttons, else move a slider."""
     container.scroll_into_view_if_needed()
     boxes = container.locator("input[type=checkbox]")
+    buttons = container.locator(".widget-toggle-buttons button")
     if boxes.count():
         boxes.first.click()
+    elif buttons.count():
+        buttons.nth(1).click()
     else:
         container.locator(".noUi-handle").first.press("ArrowRight")
