@@ -9,6 +9,7 @@ from dataclasses import replace
 import ipywidgets as W
 import pytest
 from IPython.display import Image
+from matplotlib.figure import Figure
 
 from rlvr_lab import dashboards, live, plots
 from rlvr_lab.config import PRESETS, WORLDS, TrainConfig
@@ -426,6 +427,17 @@ def test_watch_returns_the_records_and_draws_the_last_frame(screen: Screen) -> N
     assert len(records) == 5
     assert len(screen.frames) == 1
     assert "over 5 steps" in screen.frames[-1].alt
+
+
+def test_watch_draws_another_picture_when_it_is_given_one(screen: Screen) -> None:
+    drawn = []
+
+    def draw(seen: list[dict]) -> tuple[Figure, str]:
+        drawn.append(len(seen))
+        return new_figure()[0], f"{len(seen)} records"
+
+    assert watch(iter([{"step": 1}, {"step": 2}]), draw=draw) == [{"step": 1}, {"step": 2}]
+    assert (drawn[0], drawn[-1]) == (0, 2)
 
 
 def test_watch_survives_an_interruption(screen: Screen, capsys: pytest.CaptureFixture[str]) -> None:
