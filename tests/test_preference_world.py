@@ -126,3 +126,23 @@ def test_bad_values_are_named():
     with pytest.raises(ValueError, match=r"flip: .*1.5"):
         WORLD.pairs(5, 1.5, 0)
     assert math.isinf(float(WORLD.base_logprobs(torch.tensor([[STOP]]), torch.tensor([[True]]))))
+
+
+def test_annotators_with_a_temperature_err_as_bradley_and_terry_say():
+    world, count = PreferenceWorld(), 20_000
+    pairs = world.pairs(count, flip=0.0, seed=3, temperature=2.0)
+    gold = [
+        world.gold(world.counts(ids, mask))
+        for ids, mask in (
+            (pairs.chosen, pairs.chosen_mask),
+            (pairs.rejected, pairs.rejected_mask),
+        )
+    ]
+    gap = (gold[0] - gold[1]).abs()
+    chance = torch.sigmoid(-gap / 2.0)
+    for near in (gap < gap.median(), gap >= gap.median()):
+        found, wanted = pairs.flipped[near].float().mean(), chance[near].mean()
+        assert float(found) == pytest.approx(float(wanted), abs=2 / float(near.sum()) ** 0.5)
+    assert torch.equal((gold[0] < gold[1]), pairs.flipped & (gap > 0))
+    with pytest.raises(ValueError, match="temperature"):
+        world.pairs(10, 0.0, 0, temperature=-1.0)
