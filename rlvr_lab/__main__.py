@@ -1,26 +1,32 @@
 """The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,overoptimise,dpo,…} …``."""
 
 import argparse
-import json
+import signal
 import sys
 from dataclasses import Field, fields, replace
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from tqdm import tqdm
 
 from rlvr_lab import __version__
-from rlvr_lab.dpo_training import DpoConfig, record_on_pairs
-from rlvr_lab.overoptimisation import ProxyConfig, record_climbs
-from rlvr_lab.policy import build_tokenizer, data_folder, load_policy
-from rlvr_lab.ppo import PPOConfig, PPOState, train_ppo
-from rlvr_lab.ppo_details import DETAILS, measure_details
-from rlvr_lab.pretraining import PretrainingFailed, evaluate_sums, pretrain_lab, pretrain_sums
-from rlvr_lab.reward_model import fit_reward_model, preference_pairs
-from rlvr_lab.runs import ALGORITHMS, Run, load_checkpoint, save_checkpoint, versions
-from rlvr_lab.tasks import Sums
-from rlvr_lab.training import PRESETS, WORLDS, NonFiniteLossError, TrainConfig, TrainState, train
-from rlvr_lab.trpo import TRPOConfig, train_trpo
+from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
+from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
+from rlvr_lab.policy.data import data_folder
+from rlvr_lab.policy.loading import load_policy
+from rlvr_lab.policy.words import build_tokenizer
+from rlvr_lab.records.checkpoint import keep_checkpoints, load_checkpoint
+from rlvr_lab.records.runs import Recording, Run, record
+from rlvr_lab.tasks.evaluation import evaluate
+from rlvr_lab.tasks.sums import Sums
+from rlvr_lab.tasks.worlds import WORLDS
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.optimise import NonFiniteLossError
+from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.training.policy_gradient import PRESETS
+from rlvr_lab.training.reward_models import fit_reward_model, preference_pairs
 
 __all__ = ["main"]
 
@@ -29,8 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for a mistake in the arguments)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
     try:
-        return options.run(options, arguments)
+        return options.run(options)
     except (ValueError, FileNotFoundError, PretrainingFailed, NonFiniteLossError) as error:
         print(f"rlvr_lab: {error}", file=sys.stderr)
         return 2
@@ -41,64 +48,73 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("train", help="train a policy and save the run")
-    command.set_defaults(run=_train)
-    command.add_argument("--algorithm", choices=list(ALGORITHMS), default="policy-gradient")
+    def add(name: str, run: Any, what: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=what)
+        command.set_defaults(run=run)
+        return command
+
+    command = add("train", _train, "train a policy and save the run")
+    command.add_argument("--algorithm", choices=list(RunConfig.KINDS), default="policy-gradient")
     command.add_argument("--preset", default="grpo", help=f"one of {', '.join(PRESETS)}")
     command.add_argument("--out", type=Path, help="write the run (JSON) here")
-    command.add_argument("--checkpoint", type=Path, help="write a checkpoint folder at the end")
-    command.add_argument("--resume", type=Path, help="go on from a checkpoint folder")
-    every = {field.name: field for config in ALGORITHMS.values() for field in fields(config)}
-    for field in every.values():
+    command.add_argument("--csv", type=Path, help="write its numbers as a table here")
+    command.add_argument("--checkpoint", type=Path, help="keep a checkpoint in this file")
+    command.add_argument("--checkpoint-every", type=float, default=30.0, metavar="SECONDS")
+    command.add_argument("--resume", type=Path, help="go on from a checkpoint")
+    every = {f.name: f for kind in RunConfig.KINDS.values() for f in fields(kind)}
+    options = {f.name: f for world in WORLDS.values() for f in fields(world.task)}
+    for field in {**options, **every}.values():
         _add_field(command, field)
 
-    command = commands.add_parser("ppo-details", help="measure PPO's implementation details")
-    command.set_defaults(run=_ppo_details)
+    command = add("ppo-details", _ppo_details, "measure PPO's implementation details")
     command.add_argument("--seeds", type=int, default=5)
     command.add_argument("--out", type=Path, default=data_folder() / "runs" / "ppo_details.json")
 
-    command = commands.add_parser("reward-model", help="fit a reward model to preferences")
-    command.set_defaults(run=_reward_model)
+    command = add("reward-model", _reward_model, "fit a reward model to preferences")
     command.add_argument("--pairs", type=int, default=3000)
-    command.add_argument("--flip", type=float, default=0.0, help="chance that a label is wrong")
+    command.add_argument("--flip", type=float, default=0.0, help="probability of a wrong label")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, default=data_folder() / "reward_model")
 
-    for name, config_kind, record, what in (
-        ("overoptimise", ProxyConfig, record_climbs, "climb a reward model, watch the gold reward"),
-        ("dpo", DpoConfig, record_on_pairs, "train on preference pairs, watch the gold reward"),
+    for name, kind, make, what in (
+        ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
+        ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
     ):
-        command = commands.add_parser(name, help=what)
-        command.set_defaults(run=_record, config_kind=config_kind, record=record)
+        command = add(name, _record, what)
+        command.set_defaults(kind=kind, make=make)
         command.add_argument("--seeds", type=int, default=5, help="runs, from --seed on")
         command.add_argument("--out", type=Path, required=True, help="write the recording here")
-        for field in fields(config_kind):
+        for field in fields(kind):
             _add_field(command, field)
 
-    command = commands.add_parser("pretrain", help="make a base model again")
-    command.set_defaults(run=_pretrain)
-    command.add_argument("world", choices=["sums", "lab"])
+    command = add("pretrain", _pretrain, "make a base model again")
+    command.add_argument("world", choices=list(BASE_MODELS))
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, help="default: data/models/<world>")
 
-    command = commands.add_parser("evaluate", help="pass@1 and pass@16 on the sums")
-    command.set_defaults(run=_evaluate)
+    command = add("evaluate", _evaluate, "pass@1 and pass@16 on the sums")
     command.add_argument("model", nargs="?", default="sums")
     command.add_argument("--problems", type=int, default=256)
     command.add_argument("--temperature", type=float, default=1.0)
     command.add_argument("--seed", type=int, default=1)
 
-    command = commands.add_parser("exercises", help="make the exercise stubs from their solutions")
-    command.set_defaults(run=_exercises)
+    command = add("exercises", _exercises, "make the exercise stubs from their solutions")
     command.add_argument("--check", action="store_true", help="only say what differs")
     return parser
 
 
 def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
-    """One flag for one field of the config; absent from the result unless it is given."""
+    """One flag for one field of a configuration; absent from the result unless it is given."""
+    if field.name == "world_options":  # each world's options have flags of their own
+        return
     flag, absent = "--" + field.name.replace("_", "-"), argparse.SUPPRESS
-    if get_origin(field.type) is Literal:
-        command.add_argument(flag, choices=get_args(field.type), default=absent)
+    if field.name == "world":
+        command.add_argument(flag, choices=list(WORLDS), default=absent)
+    elif get_origin(field.type) is dict:
+        command.add_argument(flag, nargs="+", type=_weight, metavar="NAME=WEIGHT", default=absent)
+    elif get_origin(field.type) is Literal:
+        known = {c for kind in RunConfig.KINDS.values() for c in _choices(kind, field.name)}
+        command.add_argument(flag, choices=sorted(known), default=absent)
     elif field.type is bool:
         command.add_argument(flag, action=argparse.BooleanOptionalAction, default=absent)
     elif type(None) in get_args(field.type):
@@ -107,114 +123,162 @@ def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
         command.add_argument(flag, type=field.type, default=absent)
 
 
+def _choices(kind: type[RunConfig], name: str) -> tuple[str, ...]:
+    """What a field of several kinds may be; each kind refuses what it does not know."""
+    return next((get_args(f.type) for f in fields(kind) if f.name == name), ())
+
+
 def _number_or_none(text: str) -> float | None:
     return None if text == "none" else float(text)
 
 
-def _train(options: argparse.Namespace, arguments: list[str]) -> int:
+def _weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    return name, float(weight or 1.0)
+
+
+def _given(options: argparse.Namespace, kind: type[RunConfig]) -> dict[str, Any]:
+    """The fields of ``kind`` that the command line names; refuses those of another kind."""
+    own = {f.name for f in fields(kind)}
+    every = {f.name for other in RunConfig.KINDS.values() for f in fields(other)}
+    given = {name: getattr(options, name) for name in every if hasattr(options, name)}
+    if "rewards" in given:
+        given["rewards"] = dict(given["rewards"])
+    if "world" in own:
+        world = WORLDS[given.get("world", "sums")]
+        names = {f.name for f in fields(world.task)} - own
+        chosen = {name: getattr(options, name) for name in names if hasattr(options, name)}
+        if chosen:
+            given["world_options"] = chosen
+        every |= {f.name for other in WORLDS.values() for f in fields(other.task)}
+        own |= names
+    for name in sorted(every - own):
+        if hasattr(options, name):
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag}: not a setting of --algorithm {kind.KIND} in this world")
+    return {name: value for name, value in given.items() if name in {f.name for f in fields(kind)}}
+
+
+def _train(options: argparse.Namespace) -> int:
     if options.preset not in PRESETS:
         raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
-    kind = ALGORITHMS[options.algorithm]
-    every = {field.name for config in ALGORITHMS.values() for field in fields(config)}
-    given = {name: getattr(options, name) for name in every if hasattr(options, name)}
-    for name in given:
-        if name not in {field.name for field in fields(kind)}:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag}: not a setting of --algorithm {options.algorithm}")
-    if kind is not TrainConfig and (options.resume or options.checkpoint):
-        raise ValueError("--resume, --checkpoint: only with --algorithm policy-gradient")
+    earlier: list[dict[str, Any]] = []
     if options.resume:
-        config, state = load_checkpoint(options.resume, given.get("device", "auto"))
-        config = replace(config, **given)
-    elif kind is TrainConfig:
-        world = WORLDS[given.get("world", "sums")]
-        config = replace(PRESETS[options.preset], **{**world, **given})
-        state = TrainState.begin(config)
+        found = load_checkpoint(options.resume)
+        config = replace(found.config, **_given(options, type(found.config)))
+        state, earlier = found.state, found.records
     else:
-        config = kind(**given)
-        state = (PPOState if kind is PPOConfig else TrainState).begin(config)
-    steps = {TrainConfig: train, PPOConfig: train_ppo, TRPOConfig: train_trpo}[kind]
-    run = Run(config, [], "python -m rlvr_lab " + " ".join(map(str, arguments)))
+        kind = RunConfig.KINDS[options.algorithm]
+        given = _given(options, kind)
+        settings = WORLDS[given["world"]].settings if "world" in given else {}
+        suited = {k: v for k, v in settings.items() if k in {f.name for f in fields(kind)}}
+        base = PRESETS[options.preset] if kind is type(PRESETS["grpo"]) else kind()
+        config = replace(base, **{**suited, **given})
+        state = config.begin()
+    records = train(config, state=state)
+    if options.checkpoint:
+        every = options.checkpoint_every
+        records = keep_checkpoints(records, config, state, options.checkpoint, earlier, every)
+    run = Run(config, list(earlier), options.command)
     try:
-        with tqdm(total=config.steps, initial=state.step, unit="step") as bar:
-            for record in steps(config, state=state):
-                run.records.append(record)
-                bar.update()
-                bar.set_postfix_str(
-                    f"reward {record['reward']:.2f}, right {record['pass_rate']:.0%}, "
-                    f"length {record['length']:.1f}, KL {record['kl']:.2f}"
-                )
-    except KeyboardInterrupt:
-        print(f"stopped after step {state.step}; what was done is kept", file=sys.stderr)
-    finally:  # whatever ended the run, its records and its last good state are kept
+        _follow(records, run, state.step)
+    finally:  # whatever ended the run, its records are kept
         if options.out and run.records:
             print(f"run: {run.save(options.out)}")
-        if options.checkpoint:
-            print(f"checkpoint: {save_checkpoint(config, state, options.checkpoint)}")
+        if options.csv and run.records:
+            print(f"table: {run.to_csv(options.csv)}")
     return 0
 
 
-def _ppo_details(options: argparse.Namespace, arguments: list[str]) -> int:
-    rows = []
-    for row in tqdm(measure_details(options.seeds), total=options.seeds * len(DETAILS), unit="run"):
-        rows.append(row)
-        content = {
-            "command": "python -m rlvr_lab " + " ".join(arguments),
-            "versions": versions(),
-            "rows": rows,
-        }
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def _follow(records: Any, run: Run, done: int) -> None:
+    """Show progress. Ctrl-C ends the run after the step it is in, twice at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        with tqdm(total=run.config.steps, initial=done, unit="step") as bar:
+            for one in records:
+                run.records.append(one)
+                bar.update(one["step"] - bar.n)
+                bar.set_postfix_str(_progress(one))
+                if asked:
+                    break
+    except KeyboardInterrupt:
+        asked.append(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if hasattr(records, "close"):
+            records.close()
+    if asked:
+        print("stopped; what was done is kept", file=sys.stderr)
+
+
+def _progress(record: dict[str, Any]) -> str:
+    shown = {"reward": ".2f", "pass_rate": ".0%", "gold": ".2f", "length": ".1f", "kl": ".2f"}
+    parts = [f"{n} {record[n]:{form}}" for n, form in shown.items() if n in record]
+    return ", ".join(parts).replace("pass_rate", "right")
+
+
+def _ppo_details(options: argparse.Namespace) -> int:
+    total, runs = options.seeds * len(DETAILS), []
+    for run in tqdm(measure_details(options.seeds), total=total, unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
     return 0
 
 
-def _reward_model(options: argparse.Namespace, arguments: list[str]) -> int:
+def _reward_model(options: argparse.Namespace) -> int:
     policy, task = load_policy("sums"), Sums()
     pairs = preference_pairs(policy, task, options.pairs, options.flip, options.seed)
     held_out = preference_pairs(policy, task, 500, 0.0, options.seed + 1)
     model = fit_reward_model(pairs, held_out, options.seed)
     model.save(options.out)
-    print(f"reward model: {options.out}, orders {model.accuracy:.1%} of held-out pairs rightly")
+    print(f"reward model: {options.out}, its accuracy on held-out pairs is {model.accuracy:.1%}")
     return 0
 
 
-def _record(options: argparse.Namespace, arguments: list[str]) -> int:
-    names = [field.name for field in fields(options.config_kind)]
-    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    recording = options.record(options.config_kind(**given), options.seeds)
-    recording.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
+def _record(options: argparse.Namespace) -> int:
+    recording = options.make(options.kind(**_given(options, options.kind)), options.seeds)
+    recording.command = options.command
     print(f"recording: {recording.save(options.out)}")
     return 0
 
 
-def _pretrain(options: argparse.Namespace, arguments: list[str]) -> int:
+def _pretrain(options: argparse.Namespace) -> int:
     folder = options.out or data_folder() / "models" / options.world
-    make = pretrain_sums if options.world == "sums" else pretrain_lab
-    make(folder, options.seed)
+    BASE_MODELS[options.world](folder, options.seed)
     if options.out is None:
         build_tokenizer().save_pretrained(data_folder() / "tokenizer")
     print(f"model: {folder}")
     return 0
 
 
-def _evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
-    policy = load_policy(options.model)
-    measured = evaluate_sums(
-        policy, options.problems, temperature=options.temperature, seed=options.seed
+def _evaluate(options: argparse.Namespace) -> int:
+    measured = evaluate(
+        load_policy(options.model),
+        Sums(),
+        options.problems,
+        temperature=options.temperature,
+        seed=options.seed,
     )
     for name, value in measured.items():
-        print(f"{name:8} {value:.3f}")
+        print(f"{name:12} {value:.3f}")
     return 0
 
 
-def _exercises(options: argparse.Namespace, arguments: list[str]) -> int:
-    from rlvr_lab import exercises  # reads notebooks, which training needs not
+def _exercises(options: argparse.Namespace) -> int:
+    from rlvr_lab.checks import stubs  # reads notebooks, which training needs not
 
     if not options.check:
-        for path in exercises.generate():
+        for path in stubs.generate():
             print(f"wrote {path}")
         return 0
-    differing = exercises.drift()
+    differing = stubs.drift()
     for path in differing:
         print(f"differs from its solution: {path}")
     return 1 if differing else 0

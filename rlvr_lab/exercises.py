@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rlvr_lab.policy import data_folder
+from rlvr_lab.policy.data import data_folder
 
 __all__ = ["drift", "generate", "holds_answers", "read", "stub", "stub_source", "write"]
 

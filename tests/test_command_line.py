@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rlvr_lab.__main__ import main
-from rlvr_lab.runs import Run
+from rlvr_lab.records.runs import Run
 
 TINY = ["--prompts-per-step", "2", "--group-size", "4", "--device", "cpu"]
 

@@ -27,11 +27,12 @@ from pathlib import Path
 
 import torch
 
-from rlvr_lab.policy import Policy, encode_prompts, load_policy
-from rlvr_lab.rollouts import sample
-from rlvr_lab.runs import versions
-from rlvr_lab.tasks import Sums
-from rlvr_lab.training import PRESETS, TrainState, train
+from rlvr_lab.policy.loading import Policy, encode_prompts, load_policy
+from rlvr_lab.policy.sampling import sample
+from rlvr_lab.records.runs import versions
+from rlvr_lab.tasks.sums import Sums
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.policy_gradient import PRESETS
 
 PROMPTS, GROUP, WINDOW = 16, 16, 40
 STILL = 1e-12  # a learning rate that leaves float32 weights where they are
@@ -164,9 +165,9 @@ def measure(rounds: int) -> dict:
             return problems
 
     config = replace(
-        PRESETS["grpo"], learning_rate=STILL, steps=10_000, format_bonus=0.0, device="cpu"
+        PRESETS["grpo"], learning_rate=STILL, steps=10_000, rewards={"accuracy": 1.0}, device="cpu"
     )
-    ours = train(config, state=TrainState.begin(config, load_policy("sums", "cpu"), SameProblems()))
+    ours = train(config, state=config.begin(load_policy("sums", "cpu"), SameProblems()))
     with tempfile.TemporaryDirectory() as folder:
         theirs = trl_step(load_policy("sums", "cpu"), problems, folder)
         columns: dict[str, list[float]] = {}

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rlvr_lab.policy import build_tokenizer, new_policy
+from rlvr_lab.policy.architecture import new_policy
+from rlvr_lab.policy.words import build_tokenizer
 
 REASON = "TRL is not installed: pip install -e '.[scale]' brings it"
 GROUPS, GROUP, WINDOW = 3, 4, 6

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlvr_lab.advantages import group_advantages, leave_one_out_advantages
-from rlvr_lab.losses import clipped_surrogate
-from rlvr_lab.ratios import log_ratio
-from rlvr_lab.rewards import kl_shaped_rewards
+from rlvr_lab.objectives.advantages import group_advantages, leave_one_out_advantages
+from rlvr_lab.objectives.kl import kl_shaped_rewards
+from rlvr_lab.objectives.losses import clipped_surrogate
+from rlvr_lab.objectives.ratios import log_ratio
 from tests.parity.conftest import GROUP, PROMPTS
 from tests.parity.test_grpo_loss import largest_difference, own_logprobs
 

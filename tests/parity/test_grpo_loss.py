@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlvr_lab.batch import RolloutBatch
-from rlvr_lab.kl import kl_penalty
-from rlvr_lab.losses import cispo_loss, gspo_loss, ppo_clip_loss, reinforce_loss
-from rlvr_lab.masking import Average, constant_mean, sequence_mean, token_mean
-from rlvr_lab.policy import token_logprobs
-from rlvr_lab.ratios import sequence_ratio, token_ratio
+from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
+from rlvr_lab.objectives.kl import kl_penalty
+from rlvr_lab.objectives.losses import cispo_loss, gspo_loss, ppo_clip_loss, reinforce_loss
+from rlvr_lab.objectives.ratios import sequence_ratio, token_ratio
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.policy.logprobs import token_logprobs
 from tests.parity.conftest import GROUP, WINDOW, full_precision_logprobs
 
 pytestmark = pytest.mark.scale

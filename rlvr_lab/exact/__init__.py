@@ -1,0 +1,1 @@
+"""Small worlds in which every expectation is a finite sum."""

@@ -1,0 +1,156 @@
+"""What an estimator of ∇J gives on average: its bias, direction and variance, exactly.
+
+An estimator sees G answers. A group of G answers is a multiset of the Y answers of an ``oracle.World``,
+with a multinomial chance, so all C(Y+G−1, G) groups can be added up. Advantages, losses and averages
+are the very functions that the trainer calls. (Notebooks 03, 06 and 07)
+
+Shapes: Y answers, T tokens, K groups, D parameters. Gradients are flat [D] and point *uphill*.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rlvr_lab.exact.oracle import World
+from rlvr_lab.objectives.averages import Average
+from rlvr_lab.objectives.objective import Objective, Rows
+
+__all__ = ["Comparison", "compare", "expected_gradient"]
+
+LARGEST = 200_000  # groups
+
+
+class Groups(NamedTuple):
+    """All groups of G answers: which answers [K, G], and their chances [K]."""
+
+    members: Tensor
+    chance: Tensor
+
+
+def all_groups(logprobs: Float[Tensor, " Y"], group_size: int) -> Groups:
+    """Every multiset of G answers with its multinomial chance G!/Π n_y! · Π π(y)^n_y.
+
+    Raises:
+        ValueError: when ``group_size`` < 1 or there are too many groups to list.
+    """
+    size = len(logprobs)
+    if group_size < 1:
+        raise ValueError(f"group_size: need at least 1, got {group_size}")
+    if math.comb(size + group_size - 1, group_size) > LARGEST:
+        raise ValueError(f"group_size: {group_size} of {size} answers make too many groups to list")
+    members = torch.combinations(torch.arange(size), group_size, with_replacement=True)
+    counts = torch.nn.functional.one_hot(members, size).sum(dim=1).double()
+    orders = math.lgamma(group_size + 1) - torch.lgamma(counts + 1).sum(dim=1)
+    return Groups(members, (orders + logprobs[members].sum(dim=1)).exp())
+
+
+def group_weights(mask: Bool[Tensor, "K G T"], average: Average) -> Float[Tensor, "K G T"]:
+    """Weight of each token in its own group's average.
+
+    An average is linear in what it averages, and its weights depend on the lengths alone: it is asked
+    once for each combination of lengths.
+    """
+    lengths = mask.sum(dim=2)
+    distinct, which = torch.unique(lengths, dim=0, return_inverse=True)
+    position = torch.arange(mask.shape[2])
+    weights = []
+    for row in distinct:
+        x = torch.zeros(mask.shape[1:], dtype=torch.float64, requires_grad=True)
+        weights.append(torch.autograd.grad(average(x, position < row[:, None]), x)[0])
+    return torch.stack(weights)[which]
+
+
+def group_gradients(
+    world: World, objective: Objective, group_size: int
+) -> tuple[Float[Tensor, " K"], Float[Tensor, "K YT"]]:
+    """Chance of every group, and its estimate of ∇J as weights of the Y·T rows of the Jacobian."""
+    with torch.no_grad():
+        logprobs, ref = world.logprobs(), world.logprobs(world.reference)
+        old = logprobs if world.behaviour is None else world.logprobs(world.behaviour)
+    members, chance = all_groups(old.sum(dim=1), group_size)
+    rows, groups = members.flatten(), len(members)
+    mask = world.mask[rows]
+
+    def average(x: Tensor, mask: Tensor) -> Tensor:
+        """Sum over groups of each group's own average: one call serves all of them."""
+        weights = group_weights(mask.view(groups, group_size, -1), objective.average)
+        return torch.where(mask, x, 0.0).mul(weights.view_as(mask)).sum()
+
+    leaf = logprobs[rows].requires_grad_()
+    rewards = world.rewards[rows]
+    advantages = objective.advantages(rewards, group_size, old[rows], ref[rows], mask)
+    loss = objective.total(Rows(leaf, old[rows], ref[rows], advantages, mask), average)
+    (slope,) = torch.autograd.grad(-loss, leaf)
+    uphill = torch.zeros(groups, *world.mask.shape, dtype=torch.float64)
+    each = torch.arange(groups).repeat_interleave(group_size)
+    uphill.index_put_((each, rows), slope, accumulate=True)
+    return chance, uphill.flatten(1)
+
+
+def expected_gradient(
+    world: World, objective: Objective, group_size: int
+) -> tuple[Float[Tensor, " D"], float]:
+    """What the estimator gives on average over all groups, and the trace of its covariance.
+
+    E[ĝ] = Σ_k P(k)·ĝ_k,  tr Cov = Σ_k P(k)·‖ĝ_k‖² − ‖E[ĝ]‖²
+
+    Args:
+        world: says which policy samples (π, or π_old if it is off-policy).
+        objective: advantage, loss and average.
+        group_size: G, as many answers as the estimator sees.
+
+    Raises:
+        ValueError: when there are too many groups to list.
+    """
+    chance, uphill = group_gradients(world, objective, group_size)
+    jacobian = world.jacobian.flatten(0, 1)
+    mean = (chance @ uphill) @ jacobian
+    squares = ((uphill @ (jacobian @ jacobian.T)) * uphill).sum(dim=1)  # ‖ĝ_k‖² without ĝ_k
+    return mean, float(chance @ squares - mean @ mean)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An estimator beside the gradient that it estimates.
+
+    Attributes:
+        expected: E[ĝ], [D].
+        exact: what it should be, [D].
+        bias: the difference, [D].
+        cosine: of the angle between the two; 1 means the same direction.
+        factor: the projection ⟨E[ĝ], ∇⟩/⟨∇, ∇⟩; 1 means the same length in that direction.
+        variance: trace of the covariance of ĝ.
+    """
+
+    expected: Tensor
+    exact: Tensor
+    bias: Tensor
+    cosine: float
+    factor: float
+    variance: float
+
+
+def compare(
+    world: World, objective: Objective, group_size: int, exact: Tensor | None = None
+) -> Comparison:
+    """Bias, direction, length and variance of an estimator, exactly.
+
+    Args:
+        world, objective, group_size: see ``expected_gradient``.
+        exact: what to compare with, [D]; by default ∇J.
+
+    >>> found = compare(World.tiny(), Objective(), group_size=2)
+    >>> round(found.cosine, 9), round(found.factor, 9), float(found.bias.norm()) < 1e-12
+    (1.0, 1.0, True)
+    """
+    exact = world.gradient(world.expected_reward()) if exact is None else exact
+    expected, variance = expected_gradient(world, objective, group_size)
+    inner = float(expected @ exact)
+    lengths = float(expected.norm() * exact.norm())
+    cosine = inner / lengths if lengths > 0 else float("nan")
+    factor = inner / float(exact @ exact)
+    return Comparison(expected, exact, expected - exact, cosine, factor, variance)

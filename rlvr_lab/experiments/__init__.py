@@ -1,0 +1,1 @@
+"""What the notebooks record: a configuration, a command and a statistic each."""

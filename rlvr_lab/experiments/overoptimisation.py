@@ -1,0 +1,231 @@
+"""Optimising a proxy reward while the gold reward is watched: best-of-n, PPO and GRPO.
+
+A reward model is fitted on pairs of the letters; the policy is optimised against it, and at every step the
+gold reward, which it never sees, is measured beside it. Notebook 02.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_lab.exact.optimal_policy import best_of_n, best_of_n_kl_bound
+from rlvr_lab.objectives.advantages import group_advantages
+from rlvr_lab.objectives.objective import Objective, objective_from
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.policy.loading import Policy
+from rlvr_lab.policy.sampling import sample
+from rlvr_lab.records.runs import Recording, Run, record
+from rlvr_lab.rewards.count_reward_model import Score, ensemble, held_out_accuracy
+from rlvr_lab.tasks.letters import PROMPT, PreferenceWorld
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.optimise import trained
+from rlvr_lab.training.pairs import watch_letters
+from rlvr_lab.training.policy_gradient import improve
+from rlvr_lab.training.reward_models import fit_proxy
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["ProxyConfig", "best_of_n_curve", "fitted_proxy", "record_proxy"]
+
+# Apart from any seed of a run, so that no run is judged on pairs or answers it was fitted on.
+PAIR_SEED, MODEL_SEED = 1_000, 2_000
+
+
+class Climb(NamedTuple):
+    """One step's answers and what the proxy thinks of them."""
+
+    batch: RolloutBatch
+    proxy: Tensor
+    base_logprobs: Tensor
+
+
+@dataclass(frozen=True)
+class ProxyConfig(RunConfig, kind="overoptimise"):
+    """One climb of a proxy.
+
+    Attributes:
+        optimiser: ``ppo`` (advantages whitened over the batch, two epochs under the clip, KL in the
+            reward), ``grpo`` (z-score in groups of 16, one update, KL in the loss) or ``best_of_n``.
+        pairs: N, on which each reward model is fitted.
+        flip: chance that an annotator erred, whatever the pair.
+        temperature: of annotators who err where a pair is close (``PreferenceWorld.pairs``).
+        members: reward models in the ensemble; their worst score counts. Each is fitted on all pairs.
+        kl_coef: β ≥ 0.
+        steps: batches, and updates or pairs of updates.
+        batch_size: answers in each.
+        learning_rate: of Adam.
+        seed: of pairs, reward model, policy and samples.
+
+    Records, one per step and measured *before* its update: ``proxy`` and ``gold`` (means per answer);
+    ``kl`` (to the base, nats per answer, k1) and ``distance`` (√KL, 0 where the estimate is negative);
+    ``entropy`` (nats per token); ``length`` (tokens); ``distinct`` (share of different answers);
+    ``accuracy`` (of the proxy on held-out pairs); and what ``training.policy_gradient.improve`` returns.
+
+    Raises:
+        ValueError: naming the field.
+    """
+
+    optimiser: Literal["ppo", "grpo", "best_of_n"] = "ppo"
+    pairs: int = 300
+    flip: float = 0.25
+    temperature: float = 0.0
+    members: int = 1
+    kl_coef: float = 0.0
+    steps: int = field(default=100, kw_only=True)
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+
+    FIXED = (*RunConfig.FIXED, "optimiser", "pairs", "flip", "temperature", "members")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_at_least(1, "pairs", "members")
+        fits = self.batch_size >= 32 and self.batch_size % 16 == 0
+        self.require("batch_size", fits, "a multiple of 16 from 32 on")
+        self.require_at_least(0, "kl_coef")
+        self.require_positive("learning_rate")
+
+    @property
+    def objective(self) -> Objective:
+        """PPO's clip with whitened rewards and the KL in them, or GRPO with the KL in its loss."""
+        length, ppo = PreferenceWorld().length, self.optimiser == "ppo"
+        found = objective_from(
+            "batch" if ppo else "group",
+            divide_by_std=not ppo,
+            average="constant" if ppo else "sequence",
+            length=length,
+            ratio="token",
+            clip_low=0.2,
+            clip_high=0.2,
+            kl_coef=self.kl_coef,
+            kl_in_reward=ppo,
+        )
+        if ppo:
+            return found
+        # All answers share one prompt; they are compared in groups of 16.
+        return replace(found, advantage=lambda rewards, _: group_advantages(rewards, 16))
+
+    def begin(self, policy: Policy | None = None) -> TrainState:
+        """The state before step 1: the proxy is fitted, and the policy is the base or the given one."""
+        if self.optimiser == "best_of_n":
+            raise ValueError("optimiser: best_of_n trains nothing, use best_of_n_curve")
+        world = PreferenceWorld()
+        score, accuracy = fitted_proxy(self, world)
+        policy = policy or world.base_policy(self.seed)
+        return TrainState(
+            policy,
+            optimizer=torch.optim.Adam(trained(policy.model), lr=self.learning_rate),
+            task=world,
+            rewards={"proxy": lambda batch: score(_counts(world, batch))},
+            generator=torch.Generator(policy.device).manual_seed(self.seed),
+            numbers={"accuracy": accuracy},
+        )
+
+    @torch.no_grad()
+    def collect(self, state: TrainState) -> Climb:
+        """Fresh answers and their proxy rewards."""
+        world = state.task
+        batch = sample(state.policy, [PROMPT], self.batch_size, world.length, state.generator)
+        base = world.base_logprobs(batch.completion_ids, batch.completion_mask)
+        return Climb(batch, state.rewards["proxy"](batch), base)
+
+    def measure(self, state: TrainState, experience: Climb) -> dict[str, Any]:
+        """Proxy and gold reward of the answers, and how far the policy has gone."""
+        batch, proxy, _ = experience
+        return {
+            "proxy": float(proxy.double().mean()),
+            **watch_letters(state.task, batch),
+            "entropy": float(batch.entropy[batch.completion_mask].double().mean()),
+            "distinct": len(set(batch.texts)) / len(batch.texts),
+            "accuracy": state.numbers["accuracy"],
+        }
+
+    def update(self, state: TrainState, experience: Climb) -> dict[str, Any]:
+        """PPO takes two updates on a batch, GRPO one."""
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        updates = 2 if self.optimiser == "ppo" else 1
+        return improve(state, self.objective, *experience, updates=updates)
+
+
+def _counts(world: PreferenceWorld, batch: RolloutBatch) -> Tensor:
+    return world.counts(batch.completion_ids, batch.completion_mask)
+
+
+def fitted_proxy(config: ProxyConfig, world: PreferenceWorld) -> tuple[Score, float]:
+    """The reward model (or ensemble) of a config, and its accuracy on fresh, error-free pairs."""
+    pairs = world.pairs(config.pairs, config.flip, PAIR_SEED + config.seed, config.temperature)
+    models = [
+        fit_proxy(world, pairs, MODEL_SEED + config.seed + 100 * member)
+        for member in range(config.members)
+    ]
+    score = ensemble(models, "min")
+    return score, held_out_accuracy(score, world)
+
+
+def best_of_n_curve(
+    config: ProxyConfig, ns: list[int], world: PreferenceWorld | None = None, pool: int = 2**19
+) -> list[dict[str, Any]]:
+    """Proxy and gold reward of the best of n base answers, for each n, from one large pool.
+
+    The pool stands for the base: best-of-n of it is an exact weighted mean over its answers
+    (``optimal_policy.best_of_n``), so that one pool serves every n without more noise at large ones.
+
+    Args:
+        config: which proxy; ``optimiser``, ``kl_coef`` and ``steps`` play no part.
+        ns: numbers of draws.
+        world: a ``PreferenceWorld()`` if not given.
+        pool: base answers; at least eight times the largest n, so that the top of the pool is more
+            than a handful of answers.
+
+    Returns:
+        One record per n with ``step`` (its place in ``ns``), ``n``, ``proxy``, ``gold``, ``kl`` (the bound
+        log n − (n−1)/n), ``distance`` and ``accuracy``.
+
+    Raises:
+        ValueError: when the pool is too small.
+    """
+    if not ns or pool < 8 * max(ns):
+        raise ValueError(f"pool: need at least 8 times the largest n, got {pool} for {ns}")
+    world = world or PreferenceWorld()
+    score, accuracy = fitted_proxy(config, world)
+    generator = torch.Generator().manual_seed(config.seed)
+    counts = torch.cat(
+        [world.counts(*world.base_answers(2**14, generator)) for _ in range(-(-pool // 2**14))]
+    )
+    with torch.no_grad():
+        proxy = score(counts).double().numpy()
+        gold = world.gold(counts).double().numpy()
+    uniform = np.full(len(proxy), 1 / len(proxy))
+    records = []
+    for step, n in enumerate(ns, start=1):
+        weights, kl = best_of_n(uniform, proxy, n), float(best_of_n_kl_bound(n))
+        records.append(
+            {
+                "step": step,
+                "n": n,
+                "proxy": float(weights @ proxy),
+                "gold": float(weights @ gold),
+                "kl": kl,
+                "distance": kl**0.5,
+                "accuracy": accuracy,
+            }
+        )
+    return records
+
+
+def record_proxy(config: ProxyConfig, seeds: int) -> Recording:
+    """``records.runs.record``; best-of-n, which trains nothing, is recorded at n = 1, 2, 4, … 65,536.
+
+    Raises:
+        ValueError: for no seeds.
+    """
+    if config.optimiser != "best_of_n":
+        return record(config, seeds)
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    each = [replace(config, seed=config.seed + k) for k in range(seeds)]
+    ns = [2**k for k in range(17)]
+    return Recording([Run(one, best_of_n_curve(one, ns)) for one in each])

@@ -1,0 +1,163 @@
+"""What PPO's implementation details do, one switch at a time, over seeds (notebook 05).
+
+The table is measured by ``python -m rlvr_lab ppo-details``; its rows are changes to one common
+configuration, and every seed sees the same problems in every row. Three rows are mistakes on purpose, each
+a variant of ``PPOConfig`` with one method done wrong.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rlvr_lab.objectives.gae import whiten
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.records.runs import Run
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.ppo import PPOConfig
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["BASE", "DETAILS", "Detail", "clamped_mean_of_normal", "measure_details"]
+
+BASE = PPOConfig(steps=20, prompts_per_step=8, epochs=3)
+LAST = 5  # the final figures are means over so many steps
+
+
+@dataclass(frozen=True)
+class ShiftedValues(PPOConfig, kind="ppo, values shifted"):
+    """The mistake: V(s_{t+1}) in place of V(s_t)."""
+
+    def values(self, state: TrainState, batch: RolloutBatch) -> Float[Tensor, "B T"]:
+        """Each token gets the value of the next state."""
+        values = super().values(state, batch)
+        return torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
+
+
+@dataclass(frozen=True)
+class EndUntrained(PPOConfig, kind="ppo, end untrained"):
+    """The mistake: the end token is masked out as if it were padding."""
+
+    def trained_tokens(self, batch: RolloutBatch) -> Bool[Tensor, "B T"]:
+        """All tokens but the last of an answer that stopped by itself."""
+        mask = batch.completion_mask
+        position = torch.arange(mask.shape[1], device=mask.device)
+        last = torch.where(mask, position, -1).amax(dim=1, keepdim=True)
+        spared = batch.truncated[:, None] | (mask.sum(dim=1, keepdim=True) == 1)
+        return mask & ((position != last) | spared)
+
+
+@dataclass(frozen=True)
+class PaddedWhitening(PPOConfig, kind="ppo, padded whitening"):
+    """The mistake: padding counts in the mean and the standard deviation of a minibatch."""
+
+    def whitened(
+        self, advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """Whitened over the whole rectangle."""
+        return whiten(advantages, torch.ones_like(mask))
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One switch.
+
+    Attributes:
+        name: what the table calls it.
+        source: its number among the 37, or where it comes from.
+        change: what it changes in ``BASE``.
+        kind: the configuration; another one than ``PPOConfig`` is a mistake on purpose.
+    """
+
+    name: str
+    source: str
+    change: dict[str, Any] = field(default_factory=dict)
+    kind: type[PPOConfig] = PPOConfig
+
+    @property
+    def bug(self) -> bool:
+        """Whether it is a mistake on purpose."""
+        return self.kind is not PPOConfig
+
+    def config(self, base: PPOConfig, seed: int) -> PPOConfig:
+        """``base`` with this switch."""
+        return self.kind(**{**asdict(base), "seed": seed, **self.change})
+
+
+DETAILS = [
+    Detail("as it is", ""),
+    Detail("no whitening of advantages", "7", {"whiten_advantages": "none"}),
+    Detail("whitened over the batch", "7", {"whiten_advantages": "batch"}),
+    Detail("no clip of the value loss", "9", {"value_clip": None}),
+    Detail("no gradient clipping", "11", {"max_grad_norm": None}),
+    Detail("Adam ε = 1e-8", "3", {"adam_eps": 1e-8}),
+    Detail("learning rate falls to 0", "4", {"anneal": True}),
+    Detail("λ = 1", "5", {"lam": 1.0}),
+    Detail("one epoch", "6", {"epochs": 1}),
+    Detail("entropy bonus 0.01", "10", {"entropy_coef": 0.01}),
+    Detail("no clip of the policy", "8", {"clip": 1.0}),
+    Detail("epochs stop at KL 0.02", "auxiliary 3", {"target_kl": 0.02}),
+    Detail("value head starts random", "RLHF", {"zero_value_head": False}),
+    Detail("no KL in the reward", "RLHF", {"kl_coef": 0.0}),
+    Detail("KL clamped at 0", "AlpacaFarm", {"clamp_kl": True}),
+    Detail("β steered to KL = 1", "RLHF", {"adaptive_kl": 1.0, "kl_coef": 0.1}),
+    Detail("rewards whitened", "RLHF", {"whiten_rewards": True}),
+    Detail("bug: values shifted by one", "", kind=ShiftedValues),
+    Detail("bug: end token untrained", "", kind=EndUntrained),
+    Detail("bug: padding in the whitening", "", kind=PaddedWhitening),
+]
+
+
+def measure_details(
+    seeds: int, base: PPOConfig = BASE, details: list[Detail] = DETAILS
+) -> Iterator[Run]:
+    """Run every detail with every seed; yield one summary each.
+
+    Yields:
+        A run with a single record: ``step`` (the last), ``name``, ``source``, ``bug``, ``seed``; means
+        over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``,
+        ``clip_fraction``; ``area``, the mean pass rate of all steps (how fast it learned).
+
+    Raises:
+        ValueError: when ``seeds`` < 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    for detail in details:
+        for seed in range(seeds):
+            config = detail.config(base, seed)
+            records = list(train(config))
+            names = ("pass_rate", "kl", "length", "explained_variance", "clip_fraction")
+            final = {name: float(np.mean([r[name] for r in records[-LAST:]])) for name in names}
+            summary = {
+                "step": records[-1]["step"],
+                "name": detail.name,
+                "source": detail.source,
+                "bug": detail.bug,
+                "seed": seed,
+                **final,
+                "area": float(np.mean([r["pass_rate"] for r in records])),
+            }
+            yield Run(config, [summary])
+
+
+def clamped_mean_of_normal(mean: float, std: float) -> float:
+    """E[max(Z, 0)] = s·φ(m/s) + m·Φ(m/s) for Z ~ N(m, s²): what clamping makes of a log-ratio.
+
+    For two normals at distance μ the log-ratio is N(μ²/2, μ²), so its mean is the KL, μ²/2.
+
+    Raises:
+        ValueError: when ``std`` is not positive.
+
+    >>> round(clamped_mean_of_normal(0.005, 0.1), 4), round(clamped_mean_of_normal(0.5, 1.0), 3)
+    (0.0424, 0.698)
+    """
+    if not std > 0:
+        raise ValueError(f"std: must be positive, got {std}")
+    z = mean / std
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return std * density + mean * (1 + math.erf(z / math.sqrt(2))) / 2

@@ -1,0 +1,235 @@
+r"""An algorithm as a value: advantage × loss × average, and where its KL stands.
+
+The trainer and the exact laboratory (``exact.estimators``) share these values, so what is proved of an
+objective holds for what is trained. The names of the table in ``losses`` live here and nowhere else:
+
+| column    | names                                                  |
+|-----------|--------------------------------------------------------|
+| advantage | ``group``, ``leave_one_out``, ``batch``, ``none``, ``maxrl`` |
+| ratio     | ``token``, ``sequence``, ``cispo``, ``none``           |
+| average   | ``sequence`` (1/\|o\|), ``token``, ``constant``          |
+| KL        | ``k1``, ``k2``, ``k3``                                 |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rlvr_lab.objectives import advantages as adv
+from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
+from rlvr_lab.objectives.kl import KlEstimator, k1, k2, k3, kl_penalty, kl_shaped_rewards
+from rlvr_lab.objectives.losses import (
+    cispo_loss,
+    gspo_loss,
+    ppo_clip_loss,
+    reinforce_loss,
+)
+from rlvr_lab.objectives.ratios import clip_fraction, sequence_ratio, token_ratio
+
+__all__ = ["ALGORITHMS", "AVERAGES", "ESTIMATORS", "Objective", "Rows", "objective_from"]
+
+
+class Rows(NamedTuple):
+    """What a loss is given of the sampled answers; B = N·G rows, groups contiguous."""
+
+    logprobs: Tensor
+    old_logprobs: Tensor
+    ref_logprobs: Tensor | None
+    advantages: Tensor
+    mask: Tensor
+
+
+Advantage = Callable[[Tensor, int], Tensor]
+"""(rewards [B], group_size) → advantages [B]."""
+Loss = Callable[[Rows, Average], Tensor]
+"""(rows, average) → a scalar to minimise. It takes its mean with ``average`` and nothing else."""
+
+
+def raw_rewards(rewards: Tensor, group_size: int) -> Tensor:
+    """No baseline: the reward itself is the advantage."""
+    return rewards
+
+
+def plain(rows: Rows, average: Average) -> Tensor:
+    """REINFORCE on the rows."""
+    return reinforce_loss(rows.logprobs, rows.advantages, rows.mask, average)
+
+
+sum_over_tokens = constant_mean(1)
+
+
+def nothing_clipped(rows: Rows) -> float:
+    """The share of clipped tokens where there is no clip."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An algorithm, as in the table of ``losses``. By default REINFORCE, summed over tokens.
+
+    Attributes:
+        advantage: from rewards to advantages.
+        loss: ratio and clip.
+        average: over tokens and answers.
+        clipped: share of the trained tokens at which the clip acts (a metric).
+        kl_coef: β ≥ 0.
+        kl_in_reward: whether the KL is taken off the rewards; otherwise it is added to the loss.
+        kl_estimator: what is differentiated when the KL is in the loss.
+    """
+
+    advantage: Advantage = raw_rewards
+    loss: Loss = plain
+    average: Average = sum_over_tokens
+    clipped: Callable[[Rows], float] = nothing_clipped
+    kl_coef: float = 0.0
+    kl_in_reward: bool = False
+    kl_estimator: KlEstimator = k3
+
+    @property
+    def kl_in_loss(self) -> bool:
+        """Whether the loss has a KL term, which pulls at every answer."""
+        return self.kl_coef > 0 and not self.kl_in_reward
+
+    def advantages(
+        self,
+        rewards: Float[Tensor, " B"],
+        group_size: int,
+        logprobs: Float[Tensor, "B T"],
+        ref_logprobs: Float[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+    ) -> Float[Tensor, " B"]:
+        """Advantages of raw rewards, from which the KL is taken off first if it stands there."""
+        if self.kl_coef > 0 and self.kl_in_reward:
+            rewards = kl_shaped_rewards(rewards, logprobs, ref_logprobs, mask, self.kl_coef)
+        return self.advantage(rewards, group_size)
+
+    def total(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
+        """The loss, with its KL term if it has one; gradient flows through ``rows.logprobs``.
+
+        Args:
+            rows: the answers.
+            average: in place of the objective's own (``exact.estimators`` keeps groups apart).
+        """
+        average = average or self.average
+        loss = self.loss(rows, average)
+        if not self.kl_in_loss:
+            return loss
+        return loss + kl_penalty(
+            rows.logprobs,
+            rows.ref_logprobs,
+            rows.mask,
+            self.kl_coef,
+            average,
+            self.kl_estimator,
+        )
+
+
+# ------------------------------------------------------------------------- names, for JSON and boxes
+
+ESTIMATORS: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
+AVERAGES: dict[str, Callable[[float], Average]] = {
+    "sequence": lambda length: sequence_mean,
+    "token": lambda length: token_mean,
+    "constant": constant_mean,
+}
+ADVANTAGES: dict[str, Callable[[bool], Advantage]] = {
+    "group": lambda by_std: partial(adv.group_advantages, divide_by_std=by_std),
+    "leave_one_out": lambda by_std: adv.leave_one_out_advantages,
+    "batch": lambda by_std: lambda rewards, group_size: adv.batch_advantages(rewards),
+    "none": lambda by_std: raw_rewards,
+    "maxrl": lambda by_std: adv.maxrl_advantages,
+}
+
+
+def _token(rows: Rows, average: Average, low: float, high: float) -> Tensor:
+    return ppo_clip_loss(
+        rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, low, high, average
+    )
+
+
+def _sequence(rows: Rows, average: Average, low: float, high: float) -> Tensor:
+    return gspo_loss(
+        rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, low, high, average
+    )
+
+
+def _cispo(rows: Rows, average: Average, low: float, high: float) -> Tensor:
+    return cispo_loss(rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, high, average)
+
+
+def _share(rows: Rows, low: float, high: float, of: Callable[..., Tensor]) -> float:
+    ratio = of(rows.logprobs.detach(), rows.old_logprobs, rows.mask)
+    return clip_fraction(ratio, rows.advantages, rows.mask, low, high)
+
+
+def _share_capped(rows: Rows, low: float, high: float) -> float:
+    """CISPO takes no token's gradient away; what its clip does is to cap a weight."""
+    ratio = token_ratio(rows.logprobs.detach(), rows.old_logprobs, rows.mask)
+    return float((ratio > 1 + high)[rows.mask].double().mean())
+
+
+RATIOS: dict[str, tuple[Callable[..., Tensor], Callable[..., float]]] = {
+    "token": (_token, partial(_share, of=token_ratio)),
+    "sequence": (_sequence, partial(_share, of=sequence_ratio)),
+    "cispo": (_cispo, _share_capped),
+    "none": (
+        lambda rows, average, low, high: plain(rows, average),
+        lambda rows, low, high: 0.0,
+    ),
+}
+"""Ratio → the loss (rows, average, ε_low, ε_high), and the share of tokens at which its clip acts."""
+
+
+def objective_from(
+    baseline: str,
+    divide_by_std: bool,
+    average: str,
+    length: float,
+    ratio: str,
+    clip_low: float,
+    clip_high: float,
+    kl_coef: float = 0.0,
+    kl_in_reward: bool = False,
+    kl_estimator: str = "k3",
+) -> Objective:
+    """The objective with these names; ``length`` is the L of the constant average, in tokens.
+
+    >>> import torch
+    >>> objective = objective_from("leave_one_out", False, "constant", 1, "none", 0.2, 0.2)
+    >>> objective.advantage(torch.tensor([1.0, 0.0]), 2)
+    tensor([ 1., -1.])
+    """
+    loss, share = RATIOS[ratio]
+    return Objective(
+        advantage=ADVANTAGES[baseline](divide_by_std),
+        loss=partial(loss, low=clip_low, high=clip_high),
+        average=AVERAGES[average](length),
+        clipped=partial(share, low=clip_low, high=clip_high),
+        kl_coef=kl_coef,
+        kl_in_reward=kl_in_reward,
+        kl_estimator=ESTIMATORS[kl_estimator],
+    )
+
+
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "reinforce": {"baseline": "batch", "divide_by_std": False, "ratio": "none"},
+    "rloo": {
+        "baseline": "leave_one_out",
+        "divide_by_std": False,
+        "ratio": "none",
+        "average": "constant",
+        "kl_in": "reward",
+        "kl_estimator": "k1",
+    },
+    "grpo": {},
+    "dr-grpo": {"divide_by_std": False, "average": "constant"},
+    "dapo": {"average": "token", "clip_high": 0.28},
+    "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
+    "cispo": {"ratio": "cispo", "clip_high": 0.28, "average": "token"},
+    "maxrl": {"baseline": "maxrl", "divide_by_std": False, "average": "constant"},
+}
+"""The eight rows of the table, as what each changes in GRPO."""

@@ -1,0 +1,175 @@
+"""The policy: a ``transformers`` causal language model and the tokenizer that belongs to it."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from rlvr_lab.policy.data import data_folder
+
+__all__ = ["Policy", "encode_prompts", "load_policy", "resolve_device"]
+
+transformers_logging.disable_progress_bar()  # the first thing a reader of a notebook would see
+
+
+@dataclass
+class Policy:
+    """A model and the tokenizer that belongs to it.
+
+    Attributes:
+        model: a causal language model; on ``device``.
+        tokenizer: pads on the left; has an end-of-sequence token.
+        name: where it came from.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return self.model.device
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Every token id that ends an answer: some chat models have several."""
+        config = self.model.generation_config
+        ids = config.eos_token_id if config is not None else None
+        ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+        return sorted({self.tokenizer.eos_token_id, *ids})
+
+    def frozen_copy(self) -> "Policy":
+        """A copy that no optimiser moves: the reference policy."""
+        model = type(self.model)(self.model.config).to(self.device, self.model.dtype)
+        model.load_state_dict(self.model.state_dict())
+        return Policy(model.eval().requires_grad_(False), self.tokenizer, self.name)
+
+    def save(self, folder: str | Path) -> None:
+        """Write model (safetensors) and tokenizer into ``folder``."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """``auto`` means cuda, then mps, then cpu; anything else is passed to torch.
+
+    Raises:
+        ValueError: when the device is unknown or not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {device!r} cannot be used here ({error})") from None
+
+
+def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | None = None) -> Policy:
+    """Load a shipped base (``"sums"``, ``"lab"``), a local folder, or a model of a hub.
+
+    Args:
+        name: a shipped name, a folder (of safetensors, or with one GGUF file), or a hub id such as
+            ``HuggingFaceTB/SmolLM2-135M-Instruct``.
+        device: see ``resolve_device``.
+        dtype: of the weights; float32 if not given.
+
+    Raises:
+        FileNotFoundError: when the name is none of the three, or the hub cannot be reached; says what
+            to do.
+        ValueError: when a folder is incomplete or a file in it is damaged.
+    """
+    models = data_folder() / "models"
+    known = sorted(path.parent.name for path in models.glob("*/config.json"))
+    local = models / name if str(name) in known else Path(name)
+    shipped = local.resolve().parent == models.resolve()
+    source, options = str(local if local.is_dir() else name), {}
+    if local.is_dir():
+        options = _check_folder(local, shipped)
+    try:
+        # The shipped bases share one tokenizer, so that there is one source of the vocabulary.
+        words = data_folder() / "tokenizer" if shipped else source
+        tokenizer = AutoTokenizer.from_pretrained(words, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or torch.float32, **options
+        )
+    except OSError as error:
+        if local.is_dir():
+            raise ValueError(f"name: the model in {source} cannot be read ({error})") from None
+        raise FileNotFoundError(
+            f"name: {source!r} is no shipped model ({', '.join(known)}), no local folder, and could "
+            "not be fetched from a model hub. If you are offline, use a shipped model, or download "
+            "the model where there is a network (`hf download MODEL --local-dir FOLDER`) and pass "
+            "that folder"
+        ) from error
+    except Exception as error:  # safetensors raises its own, undocumented type
+        raise ValueError(f"name: the model in {source} cannot be read ({error})") from None
+    if options:
+        model = _plain_weights(model)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return Policy(model.eval().to(resolve_device(device)), tokenizer, str(name))
+
+
+def _check_folder(folder: Path, shipped: bool) -> dict[str, str]:
+    """Say which part of a model folder is missing; for a GGUF folder, name its file.
+
+    A library would say it in its own words, and much later.
+    """
+    if not (folder / "config.json").is_file():
+        packed = sorted(path.name for path in folder.glob("*.gguf"))
+        if len(packed) == 1:
+            return {"gguf_file": packed[0]}
+        raise ValueError(
+            f"name: folder {folder} has no config.json, so it holds no model"
+            + (f" (and which of {', '.join(packed)} is meant?)" if packed else "")
+        )
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise ValueError(f"name: folder {folder} has no weights (*.safetensors)")
+    tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("tokenizer.model")]
+    if not shipped and not tokenizer and not (folder / "vocab.json").is_file():
+        raise ValueError(
+            f"name: folder {folder} has no tokenizer (tokenizer.json); save it beside the model with "
+            "`tokenizer.save_pretrained(folder)`"
+        )
+    return {}
+
+
+def _plain_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights in a model that can be saved: one read from GGUF still calls itself quantised."""
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = type(model)(config).to(model.dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    return plain
+
+
+def encode_prompts(
+    policy: Policy, prompts: list[str]
+) -> tuple[Int[Tensor, "N P"], Int[Tensor, "N P"]]:
+    """Token ids and mask of the prompts, left-padded, on the policy's device.
+
+    Raises:
+        ValueError: when a prompt is empty.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("prompts: need at least one prompt, and none of them empty")
+    encoded = policy.tokenizer(
+        prompts, return_tensors="pt", padding=True, add_special_tokens=False
+    ).to(policy.device)
+    return encoded["input_ids"], encoded["attention_mask"]

@@ -1,0 +1,1 @@
+"""Runs on disk, checkpoints, and statistics over seeds."""

@@ -1,0 +1,158 @@
+"""Checkpoints: one file from which training goes on as if it had never stopped.
+
+The file is in the safetensors format: the tensors of all networks, of the optimiser and of the generator,
+and in its header, as JSON, everything else. It holds no pickle, and it is replaced in one move.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rlvr_lab.records.runs import versions, write_whole
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["Checkpoint", "keep_checkpoints", "load_checkpoint", "save_checkpoint"]
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        config: the run, with the settings of its last step.
+        state: pass both to ``train(config, state=state)`` to go on.
+        records: of the steps so far.
+    """
+
+    config: RunConfig
+    state: TrainState
+    records: list[dict[str, Any]]
+
+
+def save_checkpoint(
+    config: RunConfig,
+    state: TrainState,
+    path: str | Path,
+    records: list[dict[str, Any]] | None = None,
+) -> Path:
+    """Write everything that training needs to go on bit for bit; returns the path.
+
+    Where a step draws from (seed, step) no generator is stored. An earlier file at ``path`` is there until
+    the new one takes its place.
+    """
+    tensors = {
+        f"{name}.{key}": value
+        for name, module in state.modules.items()
+        for key, value in module.state_dict().items()
+    }
+    options: dict[str, Any] = {}
+    if state.optimizer is not None:
+        held = state.optimizer.state_dict()
+        options["groups"] = held["param_groups"]
+        options["numbers"] = {}
+        for index, values in held["state"].items():
+            for key, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{key}"] = value
+                else:
+                    options["numbers"][f"{index}.{key}"] = value
+    if state.generator is not None:
+        tensors["generator"] = state.generator.get_state()
+    about = {
+        "kind": config.KIND,
+        "config": asdict(config),
+        "step": state.step,
+        "numbers": state.numbers,
+        "optimizer": options,
+        "records": records or [],
+        "versions": versions(),
+    }
+    # Tied weights share memory, which the format refuses: each name gets its own copy.
+    flat = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
+    return write_whole(path, save(flat, {"about": json.dumps(about)}))
+
+
+def load_checkpoint(path: str | Path, state: TrainState | None = None) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: of the file.
+        state: filled with what the file holds; ``config.begin()`` if not given. A run that began from a
+            policy, task or reward of your own needs a state that began alike.
+
+    Raises:
+        ValueError: when there is no whole checkpoint, or it belongs to another kind of state.
+    """
+    try:
+        with safe_open(str(path), "pt") as file:
+            about = json.loads(file.metadata()["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = RunConfig.KINDS[about["kind"]](**about["config"])
+        state = state or config.begin()
+        for name, module in state.modules.items():
+            module.load_state_dict(_part(tensors, name))
+        if state.optimizer is not None:
+            state.optimizer.load_state_dict(_optimizer(tensors, about["optimizer"]))
+        if state.generator is not None:
+            state.generator.set_state(tensors["generator"])
+        state.step, state.numbers = int(about["step"]), dict(about["numbers"])
+        return Checkpoint(config, state, about["records"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"path: {path} holds no whole checkpoint ({error})") from error
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(f"{name}."): value
+        for key, value in tensors.items()
+        if key.startswith(f"{name}.")
+    }
+
+
+def _optimizer(tensors: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**_part(tensors, "optimizer"), **options["numbers"]}.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    # JSON has no tuples.
+    groups = [
+        {key: tuple(value) if key == "betas" else value for key, value in group.items()}
+        for group in options["groups"]
+    ]
+    return {"state": state, "param_groups": groups}
+
+
+def keep_checkpoints(
+    records: Iterator[dict[str, Any]],
+    config: RunConfig,
+    state: TrainState,
+    path: str | Path,
+    earlier: list[dict[str, Any]] | None = None,
+    every: float = 30.0,
+) -> Iterator[dict[str, Any]]:
+    """Pass records on and save a checkpoint between two of them.
+
+    Args:
+        records: what ``train(config, state=state)`` yields.
+        config: the run.
+        state: the one that is trained.
+        path: of the checkpoint.
+        earlier: records of the steps before.
+        every: seconds between two checkpoints, at least; the last step is always saved.
+    """
+    seen, saved = list(earlier or []), time.monotonic()
+    for record in records:
+        seen.append(record)
+        last = state.step >= config.steps
+        if state.step > 0 and (last or time.monotonic() - saved >= every):
+            save_checkpoint(config, state, path, seen)
+            saved = time.monotonic()
+        yield record

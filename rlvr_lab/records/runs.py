@@ -1,0 +1,225 @@
+"""Recorded runs on disk: one JSON format, from a single run to the same experiment over many seeds.
+
+A file holds the command that makes it again, the versions it was made with, and runs: the kind and fields of
+the configuration, and the records column by column.
+"""
+
+import csv
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_lab import __version__
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.loop import train
+
+__all__ = ["Recording", "Run", "curves", "record", "versions", "write_whole"]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the processor it was made on."""
+    import transformers
+
+    return {
+        "rlvr_lab": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def write_whole(path: str | Path, content: bytes) -> Path:
+    """Write a file whole or not at all; returns the path.
+
+    It is written beside the old one and moved into its place, so an interruption at any moment leaves
+    one of the two.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+    return path
+
+
+@dataclass
+class Run:
+    """A finished or interrupted run.
+
+    Attributes:
+        config: what was asked for.
+        records: what ``train`` yielded.
+        command: a shell command that makes the run again, if there is one.
+        versions: see ``versions``.
+    """
+
+    config: RunConfig
+    records: list[dict[str, Any]]
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file with this run alone, whole or not at all; returns the path."""
+        return Recording([self], self.command, self.versions).save(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Run":
+        """Read a file with one run.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when the file is damaged, holds no run or several; it is left alone.
+        """
+        recording = Recording.load(path)
+        if len(recording.runs) != 1:
+            raise ValueError(f"path: {path} holds {len(recording.runs)} runs: use Recording.load")
+        return recording.runs[0]
+
+    def curve(self, key: str) -> np.ndarray:
+        """One metric over the records; NaN where it had no value.
+
+        Raises:
+            KeyError: names the metrics there are.
+        """
+        if self.records and key not in self.records[0]:
+            raise KeyError(f"{key}: no such metric; there are {', '.join(self.records[0])}")
+        return np.array([np.nan if r[key] is None else r[key] for r in self.records], dtype=float)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the metrics that are numbers as CSV, one row per record; returns the path."""
+        first = self.records[0] if self.records else {}
+        columns = [key for key, value in first.items() if not isinstance(value, list | str)]
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(self.records)
+        return Path(path)
+
+
+@dataclass
+class Recording:
+    """Runs that belong together, most often one experiment from several seeds.
+
+    Attributes:
+        runs: in the order of their seeds.
+        command: makes the recording again.
+        versions: see ``versions``.
+    """
+
+    runs: list[Run]
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def curves(self, key: str) -> np.ndarray:
+        """One metric of all runs, [runs, records], cut to the shortest."""
+        return curves(self.runs, key)
+
+    def save(self, path: str | Path) -> Path:
+        """Write all runs as JSON, whole or not at all; returns the path."""
+        runs = [
+            {"kind": run.config.KIND, "config": asdict(run.config), "records": _columns(run)}
+            for run in self.runs
+        ]
+        content = {"command": self.command, "versions": self.versions, "runs": runs}
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        return write_whole(path, (text + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recording":
+        """Read a recording.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when the file is damaged or is no recording; it is left alone.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            command, made_with = content["command"], content["versions"]
+            runs = [
+                Run(_config(run["kind"], run["config"]), _rows(run["records"]), command, made_with)
+                for run in content["runs"]
+            ]
+            return cls(runs, command, made_with)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"path: there is no recording {path}") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"path: {path} is damaged, it is not complete JSON ({error})"
+            ) from None
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"path: {path} is no recording ({error})") from None
+
+
+def _columns(run: Run) -> dict[str, list[Any]]:
+    keys = dict.fromkeys(key for record in run.records for key in record)
+    return {key: [record.get(key) for record in run.records] for key in keys}
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    if "step" not in columns and columns:
+        raise TypeError("records without steps")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _config(kind: str, fields: dict[str, Any]) -> RunConfig:
+    if kind not in RunConfig.KINDS:
+        raise ValueError(
+            f"kind: {kind!r} is none of {', '.join(RunConfig.KINDS)}; import the module that defines it"
+        )
+    return RunConfig.KINDS[kind](**fields)
+
+
+def curves(runs: Iterable[Run], key: str) -> np.ndarray:
+    """One metric of several runs, [runs, records], cut to the shortest.
+
+    Raises:
+        ValueError: when there are no runs.
+        KeyError: names the metrics there are.
+    """
+    rows = [run.curve(key) for run in runs]
+    if not rows:
+        raise ValueError("runs: need at least one run to compare")
+    return np.stack([row[: min(map(len, rows))] for row in rows])
+
+
+def record(config: RunConfig, seeds: int, digits: int = 5) -> Recording:
+    """The same run from ``seeds`` seeds, from ``config.seed`` on, kept as plain curves.
+
+    Args:
+        config: the run.
+        seeds: how many.
+        digits: significant digits that are kept; seconds and texts are left out.
+
+    Raises:
+        ValueError: for no seeds.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    each = [replace(config, seed=config.seed + k) for k in range(seeds)]
+    return Recording([Run(one, [_numbers(r, digits) for r in train(one)]) for one in each])
+
+
+def _numbers(record: dict[str, Any], digits: int) -> dict[str, Any]:
+    return {
+        key: None if value is None else float(f"{value:.{digits}g}")
+        for key, value in record.items()
+        if not isinstance(value, list | str) and not key.startswith("seconds_")
+    }

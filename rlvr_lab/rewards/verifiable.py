@@ -1,0 +1,35 @@
+"""Rewards that a verifier can give. Rewards stay raw: nothing here centres, scales or clips them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rlvr_lab.tasks.task import Answers, Verdict
+
+__all__ = ["accuracy", "accuracy_rewards", "truncation", "well_formed"]
+
+
+def accuracy_rewards(verdicts: list[Verdict]) -> Float[Tensor, " B"]:
+    """1 for a right answer, 0 for anything else (DeepSeek-R1, section 2.2.2, arXiv:2501.12948).
+
+    >>> accuracy_rewards([Verdict("right"), Verdict("truncated")])
+    tensor([1., 0.])
+    """
+    return torch.tensor([float(verdict.correct) for verdict in verdicts])
+
+
+def accuracy(answers: Answers) -> Float[Tensor, " B"]:
+    """1 for a correct answer, 0 for anything else."""
+    return accuracy_rewards(answers.verdicts)
+
+
+def well_formed(answers: Answers) -> Float[Tensor, " B"]:
+    """The format reward: 1 for a completion in the required form; a truncated one is never in form."""
+    fine, batch = answers.task.well_formed, answers.batch
+    pairs = zip(batch.texts, batch.truncated.tolist(), strict=True)
+    return torch.tensor([float(fine(text) and not cut) for text, cut in pairs])
+
+
+def truncation(answers: Answers) -> Float[Tensor, " B"]:
+    """1 for an answer that ran into the length limit; give it a negative weight ("EOS trick")."""
+    return answers.batch.truncated.to(torch.get_default_dtype())

@@ -1,0 +1,174 @@
+"""The sums: seeded problems, their prompts, their worked solutions and their verdicts.
+
+A problem asks for the last digit of a sum of 4–8 digits, written into a form of eight boxes of
+which some stay empty:
+
+    prompt       7+5+8+3....?
+    completion   <think>7203</think>=3     (the chain of running sums, modulo 10)
+    completion   =3                        (the same, answered directly)
+
+The sum is taken modulo 10 so that every number is one token. The price: a guess is right one time
+in ten, so pass@16 of a model that cannot add is already 0.81. The empty boxes put each digit at a
+constant distance from its place in the chain, which makes the chain quick to learn for a very small
+network.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+from rlvr_lab.tasks.task import Problem, Task, Verdict
+
+__all__ = ["Sums", "SumsMixture", "is_well_formed", "verify_sum"]
+
+MAX_CHARACTERS = 4096
+_DIGIT = "[0-9]|zero|one|two|three|four|five|six|seven|eight|nine"
+_ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
+_WELL_FORMED = re.compile(
+    rf"(?:<think>(?:{_DIGIT}|wait)*</think>)?=(?P<answer>[0-9]{{1,18}})", re.ASCII
+)
+
+
+def is_well_formed(text: str) -> bool:
+    """Whether ``text`` is one optional ``<think>…</think>`` block and one final ``=answer``.
+
+    >>> is_well_formed("<think>720</think>=0"), is_well_formed("<think>720=0")
+    (True, False)
+    """
+    return len(text) <= MAX_CHARACTERS and _WELL_FORMED.fullmatch(text) is not None
+
+
+def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
+    """Verdict on a completion of a sum.
+
+    The answer counts only when the whole completion is well-formed and its number is written
+    canonically, so ``=07`` is not 7, and ``=7=8`` is malformed rather than right twice.
+
+    Args:
+        text: the completion, without the prompt and without the end-of-sequence token.
+        answer: the right answer, a non-negative integer.
+        truncated: whether the completion ran into the length limit.
+
+    Raises:
+        ValueError: when ``answer`` is negative.
+
+    >>> verify_sum("<think>720</think>=0", answer=0).reason, verify_sum("=3", answer=0).reason
+    ('right', 'wrong')
+    >>> verify_sum("<think>720=0", 0).reason, verify_sum("<think>72", 0, truncated=True).reason
+    ('malformed', 'truncated')
+    """
+    if answer < 0:
+        raise ValueError(f"answer: expected a non-negative integer, got {answer}")
+    if truncated:
+        return Verdict("truncated")
+    if len(text) > MAX_CHARACTERS:
+        return Verdict("malformed")
+    match = _WELL_FORMED.fullmatch(text)
+    if match is None:
+        found = _ANSWER.search(text)
+        return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
+    right = match["answer"] == str(answer)
+    return Verdict("right" if right else "wrong", match["answer"])
+
+
+@dataclass(frozen=True)
+class Sums(Task):
+    """Last digit of a sum of ``min_terms`` to ``max_terms`` digits; difficulty is the terms less
+    one.
+
+    Raises:
+        ValueError: unless 2 ≤ min_terms ≤ max_terms.
+
+    >>> Sums().problems(1, random.Random(0))[0]
+    Problem(prompt='6+0+4+8+7+6+4.?', answer=5, difficulty=6)
+    """
+
+    min_terms: int = 4
+    max_terms: int = 8
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.min_terms <= self.max_terms:
+            raise ValueError(
+                f"min_terms, max_terms: need 2 <= min_terms <= max_terms, "
+                f"got {self.min_terms} and {self.max_terms}"
+            )
+
+    def problems(self, count: int, rng: random.Random) -> list[Problem]:
+        """Draw ``count`` problems, digits and number of terms uniform."""
+        if count < 1:
+            raise ValueError(f"count: need at least 1 problem, got {count}")
+        drawn = []
+        for _ in range(count):
+            digits = [rng.randrange(10) for _ in range(rng.randint(self.min_terms, self.max_terms))]
+            prompt = "+".join(map(str, digits)) + "." * (self.max_terms - len(digits)) + "?"
+            drawn.append(Problem(prompt, sum(digits) % 10, len(digits) - 1))
+        return drawn
+
+    def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
+        """Verdict on ``text``; see ``verify_sum``."""
+        return verify_sum(text, problem.answer, truncated)
+
+    def well_formed(self, text: str) -> bool:
+        """One optional ``<think>…</think>`` block and one final ``=answer``."""
+        return is_well_formed(text)
+
+
+@dataclass(frozen=True)
+class SumsMixture:
+    """How the sums' base model was taught to answer: well sometimes, badly often.
+
+    Attributes:
+        direct: share of answers given at once, without a chain of thought.
+        hasty: share of answers whose chain breaks off early and guesses from there.
+        malformed: share of answers whose tags are missing or unclosed.
+        slip: chance of a wrong addition at each step of a chain; the chain goes on from the slip.
+        wait_after_slip: chance of writing ``wait`` after a slip and redoing the step.
+        wait_after_right: chance of writing ``wait`` after a right step and repeating it.
+
+    The remaining share, 1 − direct − hasty − malformed, are whole chains.
+    """
+
+    direct: float = 0.50
+    hasty: float = 0.08
+    malformed: float = 0.18
+    slip: float = 0.04
+    wait_after_slip: float = 0.40
+    wait_after_right: float = 0.02
+
+    @classmethod
+    def clean(cls) -> "SumsMixture":
+        """Flawless whole chains only: the first stage of pretraining."""
+        return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def chain(self, problem: Problem, rng: random.Random) -> tuple[list[str], int]:
+        """The words of a chain of running sums, slips and second thoughts included, and its sum."""
+        digits = [int(digit) for digit in problem.prompt.rstrip(".?").split("+")]
+        words, total = [str(digits[0])], digits[0]
+        for digit in digits[1:]:
+            right = (total + digit) % 10
+            slipped = rng.random() < self.slip
+            total = (right + rng.randrange(1, 10)) % 10 if slipped else right
+            words.append(str(total))
+            if rng.random() < (self.wait_after_slip if slipped else self.wait_after_right):
+                words += ["wait", str(right)]
+                total = right
+        return words, total
+
+    def solve(self, problem: Problem, rng: random.Random) -> str:
+        """One completion drawn from the mixture.
+
+        >>> SumsMixture.clean().solve(Problem("7+5+8.....?", 0, 2), random.Random(0))
+        '<think>720</think>=0'
+        """
+        kind = rng.random()
+        if kind < self.direct:
+            # The direct answerer cannot add in its head: it is right one time in ten.
+            return f"={rng.randrange(10)}"
+        words, total = self.chain(problem, rng)
+        chain = "".join(words)
+        if kind < self.direct + self.hasty:
+            chain = "".join(words[: rng.randint(1, len(words) - 1)])
+            return f"<think>{chain}</think>={rng.randrange(10)}"
+        if kind > 1 - self.malformed:
+            return f"{chain}={total}" if rng.random() < 0.5 else f"<think>{chain}={total}"
+        return f"<think>{chain}</think>={total}"

@@ -1,0 +1,81 @@
+"""The worlds of the course, registered in one place: a new one is a file beside this one and a line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlvr_lab.policy.loading import Policy, load_policy
+from rlvr_lab.tasks.length_lab import LengthLab
+from rlvr_lab.tasks.letters import PreferenceWorld
+from rlvr_lab.tasks.sums import Sums
+from rlvr_lab.tasks.task import Task
+
+__all__ = ["WORLDS", "KnownWorld", "base_policy", "make_task"]
+
+
+@dataclass(frozen=True)
+class KnownWorld:
+    """A task, the base policy that RL starts from, and the settings that suit both.
+
+    Attributes:
+        title: for a reader.
+        task: the class of its tasks; its fields are the world's options.
+        base: (task, seed, device) → policy; None means the shipped model of the same name.
+        settings: what belongs to the world rather than to an algorithm: ``replace(config, **settings)``.
+    """
+
+    title: str
+    task: type[Task]
+    base: Callable[[Task, int, str], Policy] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+WORLDS: dict[str, KnownWorld] = {
+    "sums": KnownWorld("sums (R1-Zero)", Sums),
+    # Plain gradient steps: Adam would turn the vanishing pull of the constant average into a random
+    # walk. The constant is the base's mean number of trained tokens, so that both averages step alike.
+    "lab": KnownWorld(
+        "length laboratory",
+        LengthLab,
+        settings={
+            "steps": 25,
+            "max_new_tokens": 32,
+            "constant_length": 4.5,
+            "optimizer": "sgd",
+            "learning_rate": 0.03,
+            "max_grad_norm": None,
+            "rewards": {"accuracy": 1.0},
+        },
+    ),
+    "letters": KnownWorld(
+        "letters with a gold reward",
+        PreferenceWorld,
+        base=lambda task, seed, device: task.base_policy(seed, device=device),
+        settings={"max_new_tokens": 12, "rewards": {"accuracy": 1.0}},
+    ),
+}
+
+
+def make_task(world: str, options: dict[str, Any] | None = None) -> Task:
+    """The task of a world, with its options.
+
+    Raises:
+        ValueError: for an unknown world or option, or an option's value that makes no sense.
+
+    >>> make_task("lab", {"p_right": 0.2})
+    LengthLab(p_right=0.2, stop=0.22)
+    """
+    if world not in WORLDS:
+        raise ValueError(f"world: must be one of {', '.join(WORLDS)}, got {world!r}")
+    kind, options = WORLDS[world].task, options or {}
+    known = kind.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise ValueError(f"world_options: {world} has no {name!r}, only {', '.join(known)}")
+    return kind(**options)
+
+
+def base_policy(world: str, task: Task, seed: int, device: str) -> Policy:
+    """The policy that RL starts from in a world."""
+    base = WORLDS[world].base
+    return load_policy(world, device) if base is None else base(task, seed, device)

@@ -1,0 +1,187 @@
+"""DPO and its variants on recorded pairs: no sampling, no reward model (notebook 01).
+
+The pairs are those of the letters; the gold reward is measured on fresh answers of the policy, for us to
+watch. What is trained never sees it.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlvr_lab.objectives.kl import k1
+from rlvr_lab.objectives.preferences import (
+    PAIR_OBJECTIVES,
+    Sides,
+    answer_logprobs,
+    dpo_weight,
+    preference_accuracy,
+)
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.policy.loading import Policy
+from rlvr_lab.policy.logprobs import before_each_token
+from rlvr_lab.policy.sampling import sample
+from rlvr_lab.tasks.letters import PAD, PROMPT, PreferencePairs, PreferenceWorld
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.optimise import optimiser_step, trained
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["DpoConfig", "letter_logprobs", "watch_letters"]
+
+
+@dataclass(frozen=True)
+class DpoConfig(RunConfig, kind="pairs"):
+    """One run on pairs.
+
+    Attributes:
+        loss: ``dpo``, ``ln_dpo``, ``simpo``, ``ipo`` or ``orpo``; each stands in ``preferences``.
+        pairs: N.
+        flip: probability that an annotator erred.
+        length_bias: what annotators add to the gold reward for every token.
+        stop: probability that the base ends after each token; 0 fixes the length at 12.
+        beta: of the loss (τ of IPO, the weight λ of ORPO).
+        margin: γ of SimPO.
+        likelihood: weight of −log π(y_w)/|y_w| added to the loss (as in Llama 3, arXiv:2407.21783).
+        steps: of the optimiser.
+        batch_size: pairs in each.
+        learning_rate: of Adam.
+        measure_every: steps between two records.
+        seed: of pairs, policy and batches.
+
+    Records: one before the first step and one after every ``measure_every`` steps, with ``loss``;
+    ``chosen`` and ``rejected`` (log π of whole answers, nats, mean over up to 256 training pairs);
+    ``margin`` (of the loss's own implicit reward); ``weight`` (mean σ(r̂_l − r̂_w)); ``accuracy`` (of the
+    margin on training pairs) and ``held_out`` (on fresh, error-free ones, that please by gold reward and
+    length bias); of 256 fresh answers ``gold``, ``length`` (tokens), ``kl`` and ``distance``.
+
+    Raises:
+        ValueError: naming the field.
+    """
+
+    loss: Literal["dpo", "ln_dpo", "simpo", "ipo", "orpo"] = "dpo"
+    pairs: int = 300
+    flip: float = 0.25
+    length_bias: float = 0.0
+    stop: float = 0.0
+    beta: float = 0.1
+    margin: float = 0.5
+    likelihood: float = 0.0
+    steps: int = field(default=200, kw_only=True)
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    measure_every: int = 5
+
+    FIXED = (*RunConfig.FIXED, "pairs", "flip", "length_bias", "stop")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_at_least(1, "pairs", "batch_size", "measure_every")
+        self.require_positive("beta", "learning_rate")
+        self.require_at_least(0, "likelihood", "margin")
+
+    @property
+    def letters(self) -> PreferenceWorld:
+        """The world of the pairs."""
+        return PreferenceWorld(stop=self.stop, length_bias=self.length_bias)
+
+    def begin(self, policy: Policy | None = None) -> TrainState:
+        """The state before step 1, from the world's base or from a given policy."""
+        policy = policy or self.letters.base_policy(self.seed)
+        optimizer = torch.optim.Adam(trained(policy.model), lr=self.learning_rate)
+        generator = torch.Generator().manual_seed(self.seed)
+        return TrainState(policy, optimizer=optimizer, task=self.letters, generator=generator)
+
+    def opening(self, state: TrainState) -> dict[str, Any]:
+        """The untrained policy, measured."""
+        return self._measured(state)
+
+    def collect(self, state: TrainState) -> Tensor:
+        """The rows of the next minibatch of pairs."""
+        return torch.randint(self.pairs, (self.batch_size,), generator=state.generator)
+
+    def update(self, state: TrainState, experience: Tensor) -> dict[str, Any]:
+        """One step on the pairs of the given rows."""
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        data = _drawn(self.letters, self.pairs, self.flip, 1_000 + self.seed)
+        loss = self._objective(sides(state.policy, self.letters, data, experience))
+        optimiser_step(state.optimizer, loss, max_norm=1.0)
+        return {}
+
+    def after(self, state: TrainState) -> dict[str, Any] | None:
+        """Measured every few steps."""
+        return None if state.step % self.measure_every else self._measured(state)
+
+    def _objective(self, seen: Sides) -> Tensor:
+        loss = PAIR_OBJECTIVES[self.loss].loss(seen, self.beta, self.margin)
+        if self.likelihood > 0:
+            loss = loss - self.likelihood * seen.mean_chosen.mean()
+        return loss
+
+    @torch.no_grad()
+    def _measured(self, state: TrainState) -> dict[str, Any]:
+        world, policy = self.letters, state.policy
+        data = _drawn(world, self.pairs, self.flip, 1_000 + self.seed)
+        fresh = _drawn(world, 512, 0.0, 10_000 + self.seed)
+        seen = sides(policy, world, data, slice(0, 256))
+        margin_of = PAIR_OBJECTIVES[self.loss].margin
+        margin = margin_of(seen, self.beta)
+        held_out = margin_of(sides(policy, world, fresh, slice(None)), self.beta)
+        return {
+            "loss": float(self._objective(seen)),
+            "chosen": float(seen.chosen.mean()),
+            "rejected": float(seen.rejected.mean()),
+            "margin": float(margin.mean()),
+            "weight": float(dpo_weight(margin, torch.zeros_like(margin)).mean()),
+            "accuracy": preference_accuracy(margin),
+            "held_out": preference_accuracy(held_out),
+            **watch_letters(world, sample(policy, [PROMPT], 256, world.length, state.generator)),
+        }
+
+
+@lru_cache(maxsize=4)
+def _drawn(world: PreferenceWorld, count: int, flip: float, seed: int) -> PreferencePairs:
+    """Pairs are drawn once for a run, not once for a step."""
+    return world.pairs(count, flip, seed)
+
+
+def letter_logprobs(policy: Policy, ids: Tensor, mask: Tensor) -> Tensor:
+    """log π [B, T] of given answers to the world's one prompt, with gradient; 0 on padding."""
+    prompt = policy.tokenizer.convert_tokens_to_ids(PROMPT)
+    ids = ids.to(policy.device)
+    whole = torch.cat([torch.full_like(ids[:, :1], prompt), ids], dim=1)
+    logits = policy.model(whole[:, :-1]).logits
+    scores = before_each_token(logits, whole.shape[1], ids.shape[1]).log_softmax(-1)
+    # Padding has probability 0; its −inf must not enter the gather.
+    target = ids.masked_fill(ids == PAD, 0)
+    return scores.gather(2, target[:, :, None]).squeeze(2).masked_fill(~mask.to(ids.device), 0.0)
+
+
+def sides(policy: Policy, world: PreferenceWorld, pairs: PreferencePairs, rows: Any) -> Sides:
+    """Both answers of some pairs, scored in one pass."""
+    ids = torch.cat([pairs.chosen[rows], pairs.rejected[rows]])
+    mask = torch.cat([pairs.chosen_mask[rows], pairs.rejected_mask[rows]])
+    total = answer_logprobs(letter_logprobs(policy, ids, mask), mask)
+    lengths = mask.sum(dim=1).to(total)
+    base = world.base_logprobs(ids, mask).sum(dim=1)
+    return Sides(*total.chunk(2), *base.chunk(2), *lengths.chunk(2))
+
+
+def watch_letters(world: PreferenceWorld, batch: RolloutBatch) -> dict[str, float]:
+    """What answers in letters are worth and how far they are from the base.
+
+    Returns:
+        ``gold`` (mean gold reward), ``length`` (tokens), ``kl`` (to the base, k1 per answer, nats) and
+        ``distance`` (√KL, 0 where the estimate is negative).
+    """
+    mask = batch.completion_mask
+    log_ratio = k1(batch.old_logprobs, world.base_logprobs(batch.completion_ids, mask))
+    kl = float(torch.where(mask, log_ratio, 0.0).sum(dim=1).double().mean())
+    return {
+        "gold": float(world.gold(world.counts(batch.completion_ids, mask)).double().mean()),
+        "length": float(batch.lengths.double().mean()),
+        "kl": kl,
+        "distance": max(kl, 0.0) ** 0.5,
+    }

@@ -1,0 +1,184 @@
+"""Policy gradient: REINFORCE, RLOO, GRPO and their relatives, all by one update."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rlvr_lab.objectives.objective import ALGORITHMS, Objective, Rows, objective_from
+from rlvr_lab.policy.batch import RolloutBatch, group_rows
+from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.training.optimise import OPTIMIZERS, optimiser_step, trained
+from rlvr_lab.training.rollouts import Experience, RolloutConfig
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["PRESETS", "PolicyGradientConfig", "improve"]
+
+
+@dataclass(frozen=True)
+class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
+    """A policy-gradient run: the rollouts, and a row of the algorithms' table in ``losses``.
+
+    Attributes:
+        baseline: what a reward is compared with: the ``group`` mean, the mean of the group's others
+            (``leave_one_out``), the ``batch`` mean (whitened), nothing (``none``), or the group mean with
+            division by it (``maxrl``).
+        divide_by_std: divide by the group's standard deviation; with ``baseline="group"`` only.
+        average: ``sequence`` (1/|o|, GRPO), ``token`` (DAPO) or ``constant`` (Dr. GRPO).
+        constant_length: L of the constant average, in tokens; None means ``max_new_tokens``.
+        ratio: ``token`` (PPO, GRPO), ``sequence`` (GSPO), ``cispo`` (detached weight) or ``none``.
+        clip_low: ε_low of the clip.
+        clip_high: ε_high of the clip.
+        kl_coef: β ≥ 0, weight of the KL to the reference policy.
+        kl_estimator: ``k1``, ``k2`` or ``k3``: what is differentiated when the KL is in the loss.
+        kl_in: ``loss`` or ``reward``.
+        updates_per_batch: passes over each batch of rollouts.
+        minibatches: parts of a batch, by groups; one optimiser step each.
+        optimizer: ``adamw`` (β .9, .95, no decay) or ``sgd`` (plain).
+        learning_rate: of the optimiser.
+        max_grad_norm: gradients are clipped to this norm; None leaves them alone.
+
+    Raises:
+        ValueError: naming the field, for a value that makes no sense.
+    """
+
+    baseline: Literal["group", "leave_one_out", "batch", "none", "maxrl"] = "group"
+    divide_by_std: bool = True
+    average: Literal["sequence", "token", "constant"] = "sequence"
+    constant_length: float | None = None
+    ratio: Literal["token", "sequence", "cispo", "none"] = "token"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl_coef: float = 0.0
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    kl_in: Literal["loss", "reward"] = "loss"
+    updates_per_batch: int = 1
+    minibatches: int = 1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 3e-4
+    max_grad_norm: float | None = 1.0
+
+    FIXED: ClassVar[tuple[str, ...]] = (*RolloutConfig.FIXED, "optimizer")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_at_least(1, "updates_per_batch", "minibatches")
+        self.require_at_least(0, "kl_coef", "clip_high")
+        self.require_positive("learning_rate", "constant_length", "max_grad_norm")
+        self.require("clip_low", 0 <= self.clip_low <= 1, "between 0 and 1")
+        self.require(
+            "minibatches",
+            self.minibatches <= self.prompts_per_step,
+            f"at most prompts_per_step ({self.prompts_per_step})",
+        )
+        compares = self.baseline in ("group", "leave_one_out", "maxrl")
+        self.require(
+            "group_size",
+            not compares or self.group_size > 1,
+            f"at least 2 with baseline={self.baseline!r}: one answer has nothing to be compared with",
+        )
+        self.require(
+            "divide_by_std",
+            not self.divide_by_std or self.baseline == "group",
+            f"False with baseline={self.baseline!r}: only the group baseline is divided by the std",
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """The algorithm that the names stand for."""
+        return objective_from(
+            self.baseline,
+            self.divide_by_std,
+            self.average,
+            self.constant_length or self.max_new_tokens,
+            self.ratio,
+            self.clip_low,
+            self.clip_high,
+            self.kl_coef,
+            self.kl_in == "reward",
+            self.kl_estimator,
+        )
+
+    def needs_reference(self) -> bool:
+        """A KL that takes part in the training needs every answer."""
+        return self.kl_coef > 0
+
+    def begin(self, *given: Any, **named: Any) -> TrainState:
+        """The state before step 1; arguments as of ``RolloutConfig.begin``."""
+        state = super().begin(*given, **named)
+        make = OPTIMIZERS[self.optimizer]
+        state.optimizer = make(trained(state.policy.model), self.learning_rate)
+        return state
+
+    def update(self, state: TrainState, experience: Experience) -> dict[str, float]:
+        """All optimiser steps on one batch; ``loss``, ``grad_norm``, ``clip_fraction``: means over them."""
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        return improve(
+            state,
+            self.objective,
+            experience.batch,
+            experience.rewards,
+            experience.reference.logprobs,
+            temperature=self.temperature,
+            updates=self.updates_per_batch,
+            minibatches=self.minibatches,
+            max_norm=self.max_grad_norm,
+        )
+
+
+def improve(
+    state: TrainState,
+    objective: Objective,
+    batch: RolloutBatch,
+    rewards: Float[Tensor, " B"],
+    ref_logprobs: Float[Tensor, "B T"],
+    *,
+    temperature: float = 1.0,
+    updates: int = 1,
+    minibatches: int = 1,
+    max_norm: float | None = 1.0,
+) -> dict[str, float]:
+    """Compare the answers and take ``updates`` · ``minibatches`` optimiser steps on them.
+
+    Args:
+        state: its policy and optimiser move.
+        objective: the algorithm.
+        batch: the rollouts.
+        rewards: raw rewards.
+        ref_logprobs: log π_ref of the sampled tokens; read only where the objective has a KL.
+        temperature: that of the sampling.
+        updates: passes over the batch.
+        minibatches: parts of the batch, by groups, in order.
+        max_norm: of the gradient; None leaves it alone.
+
+    Returns:
+        Means over the optimiser steps of ``loss``, ``grad_norm`` (before clipping) and ``clip_fraction``.
+    """
+    mask, old = batch.completion_mask, batch.old_logprobs
+    advantages = objective.advantages(rewards, batch.group_size, old, ref_logprobs, mask)
+    groups = torch.arange(len(batch.prompt_ids))
+    noted: list[tuple[float, float, float]] = []
+    for _ in range(updates):
+        for part in groups.tensor_split(minibatches):
+            rows = group_rows(part, batch.group_size).to(mask.device)
+            small = batch if minibatches == 1 else batch.groups(part.tolist())
+            a = advantages[rows]
+            # A row without advantage pulls at nothing: it counts in every average but needs no pass.
+            needed = torch.ones_like(a, dtype=torch.bool) if objective.kl_in_loss else a != 0
+            logprobs = token_logprobs(state.policy.model, small, temperature, needed)
+            given = Rows(logprobs, small.old_logprobs, ref_logprobs[rows], a, small.completion_mask)
+            loss = objective.total(given)
+            # Without a row to pass, because every group has zero spread, there is no step to take.
+            norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0
+            noted.append((objective.clipped(given), norm, float(loss.detach())))
+    means = [sum(column) / len(noted) for column in zip(*noted, strict=True)]
+    return dict(zip(("clip_fraction", "grad_norm", "loss"), means, strict=True))
+
+
+PRESETS: dict[str, PolicyGradientConfig] = {
+    name: replace(PolicyGradientConfig(), **row) for name, row in ALGORITHMS.items()
+}
+"""The eight rows of the algorithms' table; every other setting is the default."""

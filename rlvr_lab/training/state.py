@@ -1,0 +1,50 @@
+"""What changes while a run goes on."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from rlvr_lab.policy.loading import Policy
+from rlvr_lab.rewards.registry import Reward
+from rlvr_lab.tasks.task import Task
+
+__all__ = ["TrainState"]
+
+
+@dataclass
+class TrainState:
+    """All that training needs to go on; ``records.checkpoint`` writes it.
+
+    Attributes:
+        policy: the policy that is trained.
+        reference: the frozen policy that KL is measured to; None where the base is known in closed form.
+        optimizer: over the trained parameters; None where the algorithm steps by itself (TRPO).
+        task: the source of problems and verdicts.
+        rewards: name → function, for the names in the config's ``rewards``.
+        step: number of finished steps.
+        value_model: PPO's V; None elsewhere.
+        generator: where one source of randomness lasts for the whole run; None where each step draws
+            from (seed, step).
+        numbers: other numbers that change, such as PPO's adaptive β.
+    """
+
+    policy: Policy
+    reference: Policy | None = None
+    optimizer: torch.optim.Optimizer | None = None
+    task: Task | None = None
+    rewards: dict[str, Reward] = field(default_factory=dict)
+    step: int = 0
+    value_model: nn.Module | None = None
+    generator: torch.Generator | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by name."""
+        named = {
+            "policy": self.policy.model,
+            "reference": self.reference.model if self.reference else None,
+            "value": self.value_model,
+        }
+        return {name: module for name, module in named.items() if module is not None}

@@ -1,0 +1,1 @@
+"""Controls, live figures, and dashboards that drive a run."""

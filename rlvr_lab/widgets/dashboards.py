@@ -1,0 +1,349 @@
+"""Buttons, boxes and sliders over pure functions: no mathematics and no training in here.
+
+A live figure is a PNG behind a display handle, drawn in the thread that trains and replaced up to
+twice a second. The last frame stays in the saved notebook, and needs no widget to be seen.
+"""
+
+import html
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import ipywidgets as W
+from IPython.display import Image, display
+
+from rlvr_lab.pictures.runs import describe_run, name_setting, plot_run, read_changes
+from rlvr_lab.pictures.style import COLOURS, show
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+from rlvr_lab.widgets.controls import Controls
+from rlvr_lab.widgets.live_figures import SHORTEST, sentence
+
+__all__ = ["TrainingDashboard"]
+
+Record = dict[str, Any]
+
+_COMPARED = 4  # earlier runs that a figure can hold and still be read
+_BUTTONS = {
+    "run": (
+        "Run",
+        "play",
+        "success",
+        "Start a run with these settings. The run before stays, faint.",
+    ),
+    "stop": ("Stop", "stop", "", "End the run after the step it is in. The curves stay."),
+    "reset": ("Reset", "undo", "", "Forget all runs and put every control back."),
+}
+_COMPARE = "Show earlier runs as faint lines, with their settings in the legend above the curves."
+
+
+@dataclass
+class _Run:
+    """One run of a dashboard, going on or ended."""
+
+    number: int
+    preset: str
+    config: PolicyGradientConfig
+    records: list[Record] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    going: bool = True
+
+
+class TrainingDashboard:
+    """Live training: Run, Stop, Compare, Reset, and a control for every setting that matters.
+
+    A control moved during a run acts from the next step on and leaves a numbered mark on the
+    curves. One run goes on at a time: starting one in another dashboard ends it, and so does
+    running the cell again.
+
+    Args:
+        config: the settings to start from; None takes the preset ``grpo``.
+        presets: name → config, for the drop-down.
+        train: called as ``train(config, live_config=…)``; yields one metrics record a step.
+    """
+
+    _all: ClassVar[weakref.WeakSet["TrainingDashboard"]] = weakref.WeakSet()
+    _threads: ClassVar[list[threading.Thread]] = []
+
+    def __init__(
+        self,
+        config: PolicyGradientConfig | None = None,
+        presets: Mapping[str, PolicyGradientConfig] = PRESETS,
+        train: Callable[..., Iterator[Record]] = train,
+    ) -> None:
+        self._train = train
+        self.controls = Controls(config, presets)
+        self._live = self.controls.config()
+        self._run: _Run | None = None
+        self._earlier: list[_Run] = []
+        self._count = 0
+        self._handle: Any = None
+        self._drawing = threading.Lock()
+        self._switching = threading.Lock()
+        self._build()
+        self.controls.on_change(self._moved)
+        self._refresh()
+        self._say("Press Run. Every control has a tooltip.")
+        TrainingDashboard._all.add(self)
+
+    # --- what it looks like --------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.buttons = {}
+        for name, (text, icon, style, tooltip) in _BUTTONS.items():
+            self.buttons[name] = W.Button(
+                description=text,
+                icon=icon,
+                button_style=style,
+                tooltip=tooltip,
+                layout=W.Layout(width="84px"),
+            )
+        look = {"icon": "clone", "tooltip": _COMPARE, "layout": W.Layout(width="104px")}
+        self.compare = W.ToggleButton(value=True, description="Compare", **look)
+        for name, button in {**self.buttons, "compare": self.compare}.items():
+            button.add_class(f"rl-{name}")
+        self.buttons["run"].on_click(lambda _: self.run())
+        self.buttons["stop"].on_click(lambda _: self.stop())
+        self.buttons["reset"].on_click(lambda _: self.reset())
+        self.compare.observe(lambda _: self._refresh(), "value")
+        self._lock(None)
+        self.status, self.samples, self.log = W.HTML(), W.HTML(), W.HTML()
+        # The figure's description for a screen reader: JupyterLab drops the alt text of a PNG.
+        self.figure = W.HTML()
+        for name in ("status", "samples", "log", "figure"):
+            getattr(self, name).add_class(f"rl-{name}")
+        run, stop, reset = self.buttons.values()
+        row = W.HBox([run, stop, self.compare, reset])
+        left = W.VBox([row, self.status, self.controls.panel, self.figure])
+        right = W.VBox(
+            [self.samples, self.log], layout=W.Layout(width="310px", margin="0 0 0 10px")
+        )
+        self.panel = W.HBox([left, right], layout=W.Layout(flex_flow="row wrap"))
+        self.panel.add_class("rl-dashboard")
+
+    def show(self) -> None:
+        """Display the controls and, below them, the figure; a run that goes on elsewhere ends."""
+        self._stop_others()
+        display(self.panel)
+        self._handle = display(self._picture(), display_id=True)
+
+    def _picture(self) -> Image:
+        run = self._run
+        records = list(run.records) if run else []
+        shown = self._earlier[-_COMPARED:] if self.compare.value else []
+        # Other worlds have other scales: only runs of the same one are laid over each other.
+        world = run.config.world if run else self._live.world
+        shown = [old for old in shown if old.config.world == world]
+        names = _name_runs([*shown, run] if run else shown)
+        axes = plot_run(
+            records,
+            label=names.pop() if run else "",
+            earlier={name: old.records for name, old in zip(names, shown, strict=True)},
+            total=run.config.steps if run else self._live.steps,
+        )
+        return show(axes.flat[0].figure, describe_run(records))
+
+    def _refresh(self) -> None:
+        """Draw everything again as it is now."""
+        with self._drawing:
+            records = list(self._run.records) if self._run else []
+            self.samples.value = _samples_html(records[-1].get("samples", []) if records else [])
+            self.log.value = _log_html(records)
+            self.figure.value = (
+                f'<span style="{_HIDDEN}">{html.escape(describe_run(records))}</span>'
+            )
+            if self._handle is not None:
+                self._handle.update(self._picture())
+
+    def _say(self, text: str) -> None:
+        self.status.value = (
+            '<div role="status" aria-live="polite" style="width:560px;line-height:1.35;'
+            f'min-height:1.4em">{html.escape(text)}</div>'
+        )
+
+    def _lock(self, running: PolicyGradientConfig | None) -> None:
+        self.buttons["run"].disabled = running is not None
+        self.buttons["stop"].disabled = running is None
+        self.controls.lock(running)
+
+    # --- what it does --------------------------------------------------------------------------
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of the latest run."""
+        return list(self._run.records) if self._run else []
+
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return self._run is not None and self._run.going
+
+    def live_config(self) -> PolicyGradientConfig:
+        """The settings that hold from the next step on. Read by the training thread."""
+        return self._live
+
+    def run(self) -> None:
+        """Start a run in a thread of its own; does nothing while one goes on."""
+        with self._switching:
+            if self.running:
+                self._say("A run is going on already: press Stop first.")
+                return
+            try:
+                self._live = self.controls.config()
+            except ValueError as error:
+                self._say(f"These settings do not fit together: {error}")
+                return
+            waits_for = self._stop_others()
+            if self._run is not None and self._run.records:
+                self._earlier.append(self._run)
+            self._count += 1
+            run = self._run = _Run(self._count, self.controls.preset, self._live)
+            self._lock(run.config)
+            self._say("Loading the base model…")
+            thread = threading.Thread(target=self._work, args=(run, waits_for), daemon=True)
+            TrainingDashboard._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End the run after the step it is in."""
+        if self.running:
+            self._run.stop.set()
+            self._say("Stopping after this step…")
+
+    def reset(self) -> None:
+        """End the run, forget all runs, put every control back."""
+        with self._switching:
+            run, self._run = self._run, None
+            if run is not None:
+                run.stop.set()
+            self._earlier.clear()
+            self._count = 0
+            self._lock(None)
+            self.compare.value = True
+            self.controls.reset()
+        self._refresh()
+        self._say("All runs forgotten; every control is back.")
+
+    @classmethod
+    def _stop_others(cls) -> list[threading.Thread]:
+        """Stop every run in this kernel; returns the threads that have still to end."""
+        for dashboard in list(cls._all):
+            dashboard.stop()
+        cls._threads[:] = [thread for thread in cls._threads if thread.is_alive()]
+        return list(cls._threads)
+
+    def _moved(self) -> None:
+        try:
+            self._live = self.controls.config()
+        except ValueError as error:
+            self._say(f"These settings do not fit together: {error}")
+            return
+        if not self.running and not self.records:
+            self._refresh()
+
+    def _work(self, run: _Run, waits_for: list[threading.Thread]) -> None:
+        """The training thread. It touches nothing but its own run once that is no longer shown."""
+        for thread in waits_for:
+            thread.join()
+        message = None
+        start, pause, drawn = time.perf_counter(), SHORTEST, 0.0
+        times = [start]
+        try:
+            for record in self._train(run.config, live_config=self.live_config):
+                run.records.append(record)
+                times.append(time.perf_counter())
+                if run.stop.is_set():
+                    break
+                if run is self._run and times[-1] - drawn > pause:
+                    self._say(_progress(run, times))
+                    self._refresh()
+                    drawn = time.perf_counter()
+                    pause = max(SHORTEST, 2 * (drawn - times[-1]))
+        except Exception as error:
+            message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
+        run.going = False
+        if run is self._run:
+            self._say(message or _ending(run, times))
+            self._lock(None)  # before the last frame: Stop shall feel immediate
+            self._refresh()
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def _progress(run: _Run, times: list[float]) -> str:
+    """The status line of a run; its first step also loads the model, so it is left out."""
+    recent = times[1:][-8:]
+    pace = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else None
+    parts = [f"Step {len(run.records)} of {run.config.steps}", _pass_rate(run.records[-1])]
+    if pace is not None:
+        left = pace * (run.config.steps - len(run.records))
+        parts += [f"{pace:.2f} s a step", f"about {left:.0f} s left"]
+    return " · ".join(parts)
+
+
+def _ending(run: _Run, times: list[float]) -> str:
+    done, total = len(run.records), run.config.steps
+    if not done:
+        return "Stopped before the first step."
+    start = "Finished" if done >= total else "Stopped"
+    seconds = times[-1] - times[0]
+    return f"{start} after {done} of {total} steps, {seconds:.0f} s · {_pass_rate(run.records[-1])}"
+
+
+def _pass_rate(record: Record) -> str:
+    rate = record.get("pass_rate")
+    return "pass rate unknown" if rate is None else f"pass rate {rate:.2f}"
+
+
+def _name_runs(runs: Sequence[_Run]) -> list[str]:
+    """Each run's algorithm, the two switches, and whatever else they differ in."""
+    settings = [asdict(run.config) for run in runs]
+    differ = {key for one in settings for key in one if one[key] != settings[0][key]}
+    names = []
+    for run, values in zip(runs, settings, strict=True):
+        fields = ["average", "divide_by_std", *sorted(differ - {"average", "divide_by_std"})]
+        said = ", ".join(name_setting(key, values[key]) for key in fields)
+        later = " (then changed)" if any(r.get("changed") for r in run.records) else ""
+        names.append(f"run {run.number}: {run.preset}, {said}{later}")
+    return names
+
+
+_HIDDEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+_CUT = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+_TITLE = '<div style="font-weight:600;line-height:1.6">{}</div>'
+
+
+def _samples_html(samples: Iterable[Mapping[str, Any]]) -> str:
+    """Four answers with their verdicts. What a model wrote is escaped: it is never markup."""
+    rows = []
+    for sample in list(samples)[:4]:
+        right = sample["reason"] == "right"
+        colour, sign = (COLOURS["right"], "✓") if right else (COLOURS["wrong"], "✗")
+        prompt, answer = html.escape(sample["prompt"]), html.escape(sample["completion"][:400])
+        verdict = html.escape(sample["reason"].replace("_", " "))
+        rows.append(
+            f'<div style="border-left:3px solid {colour};padding-left:6px;margin:3px 0;'
+            f'line-height:1.35"><span style="color:{colour};font-weight:600">{sign} {verdict}'
+            f"</span> · reward {sample['reward']:g} · <code>{prompt}</code>"
+            f'<div style="{_CUT}" title="{answer}"><code>{answer}</code></div></div>'
+        )
+    nothing = '<div style="opacity:.7">Four answers of the latest step appear here.</div>'
+    return _TITLE.format("Sampled answers") + ("".join(rows) or nothing)
+
+
+def _log_html(records: Iterable[Record]) -> str:
+    """What was changed during the run, latest first."""
+    lines = [
+        f"<li>step {r['step']}: {html.escape(read_changes(r['changed']))}</li>"
+        for r in records
+        if r.get("changed")
+    ]
+    if not lines:
+        return ""
+    items = "".join(reversed(lines))
+    look = "margin:0;padding-left:1.2em;line-height:1.35;max-height:5em;overflow-y:auto"
+    return _TITLE.format("Changed during the run") + f'<ul style="{look}">{items}</ul>'

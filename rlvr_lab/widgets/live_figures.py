@@ -1,0 +1,143 @@
+"""Figures that are drawn again while something goes on, without a dashboard.
+
+``watch`` follows a run in a plain loop and works wherever a notebook does; ``exact_dashboard``
+draws a picture of a pure function again when a control moves.
+"""
+
+import html
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as W
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+
+from rlvr_lab.pictures.runs import describe_run, plot_run
+from rlvr_lab.pictures.style import show
+
+__all__ = ["SHORTEST", "ExactDashboard", "exact_dashboard", "sentence", "watch"]
+
+Record = dict[str, Any]
+SHORTEST = 0.4
+"""Seconds between two frames of a live figure, at least."""
+
+
+def sentence(error: BaseException) -> str:
+    """An exception as one plain sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:1].upper() + text[1:300].rstrip(".") + "."
+
+
+def watch(
+    records: Iterable[Record],
+    every: float = SHORTEST,
+    label: str = "",
+    earlier: Mapping[str, Sequence[Record]] | None = None,
+    total: int | None = None,
+    draw: Callable[[list[Record]], tuple[Figure, str]] | None = None,
+) -> list[Record]:
+    """Follow a run in a plain loop: no thread, no widget, the same figure.
+
+    Interrupting the cell ends the run and keeps what there is.
+
+    Args:
+        records: what ``train`` returns, or any iterable of metrics records.
+        every: seconds between two frames; the last frame is always drawn.
+        label: the run's settings, for the legend.
+        earlier: label → records of runs to compare with.
+        total: number of steps planned, so that the axis stands still.
+        draw: another picture of the records, with its words; by default ``plot_run``.
+
+    Returns:
+        The records, up to the interruption if there was one.
+    """
+    seen: list[Record] = []
+
+    def picture() -> Image:
+        if draw is not None:
+            return show(*draw(seen))
+        axes = plot_run(seen, label=label, earlier=earlier, total=total)
+        return show(axes.flat[0].figure, describe_run(seen))
+
+    handle = display(picture(), display_id=True)
+    drawn = time.perf_counter()
+    try:
+        for record in records:
+            seen.append(record)
+            if time.perf_counter() - drawn >= every:
+                handle.update(picture())
+                drawn = time.perf_counter()
+    except KeyboardInterrupt:
+        print(f"Interrupted: the {len(seen)} steps so far are kept.")
+    finally:
+        handle.update(picture())
+    return seen
+
+
+class ExactDashboard:
+    """A picture of a pure function that is drawn again whenever a control moves.
+
+    Drawing takes place in a thread that always takes the latest values: while one picture is being
+    drawn a slider may pass over many, and only the last of them is drawn.
+
+    Args:
+        draw: called with the values of the controls by name; returns a figure and its alt text.
+        controls: name → widget with a ``value``.
+    """
+
+    def __init__(
+        self, draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget
+    ) -> None:
+        self._draw = draw
+        self.controls = controls
+        self.status = W.HTML()
+        for name, widget in controls.items():
+            widget.add_class(f"rl-exact-{name.replace('_', '-')}")
+            widget.observe(self._moved, "value")
+        boxes = W.HBox(list(controls.values()), layout=W.Layout(flex_flow="row wrap"))
+        self.panel = W.VBox([boxes, self.status])
+        self.panel.add_class("rl-exact")
+        self._handle: Any = None
+        self._lock = threading.Lock()
+        self._stale = False
+        self._thread: threading.Thread | None = None
+
+    def show(self) -> None:
+        """Display the controls and the first picture."""
+        display(self.panel)
+        self._handle = display(self._picture(), display_id=True)
+
+    def _picture(self) -> Image:
+        values = {name: widget.value for name, widget in self.controls.items()}
+        return show(*self._draw(**values))
+
+    def _moved(self, _: Any) -> None:
+        with self._lock:
+            self._stale = True
+            if self._handle is not None and self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._stale:
+                    self._thread = None
+                    return
+                self._stale = False
+            try:
+                self._handle.update(self._picture())
+                self.status.value = ""
+            except Exception as error:
+                self.status.value = html.escape(sentence(error))
+
+
+def exact_dashboard(draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget) -> None:
+    """Show ``ExactDashboard(draw, **controls)``.
+
+    >>> from ipywidgets import IntSlider
+    >>> exact_dashboard(lambda n: (new_figure()[0], f"n is {n}"), n=IntSlider(3))  # doctest: +SKIP
+    """
+    ExactDashboard(draw, **controls).show()

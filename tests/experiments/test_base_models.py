@@ -1,0 +1,56 @@
+"""The base models: what is shipped is what its card says, and the gate is a gate."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from rlvr_lab.experiments import base_models
+from rlvr_lab.experiments.base_models import PretrainingFailed, pretrain_lab, pretrain_sums
+from rlvr_lab.policy.architecture import new_policy
+from rlvr_lab.policy.data import data_folder
+from rlvr_lab.policy.loading import load_policy
+from rlvr_lab.policy.words import build_tokenizer
+from rlvr_lab.tasks.evaluation import evaluate
+from rlvr_lab.tasks.length_lab import LengthLab
+from rlvr_lab.tasks.sums import Sums
+from rlvr_lab.training.supervised import encode_solutions, supervised_steps
+
+
+def test_the_shipped_base_is_what_its_card_says():
+    card = json.loads((data_folder() / "models/sums/pretraining.json").read_text())
+    measured = evaluate(load_policy("sums", "cpu"), Sums(), 256, 16)
+    # Another machine's arithmetic may flip a few of 4,096 samples; three standard errors.
+    assert abs(measured["pass@1"] - card["measured"]["pass@1"]) < 3 * (0.16 / 4096) ** 0.5
+    assert 0.15 <= measured["pass@1"] <= 0.40
+    assert measured["pass@16"] >= 0.90
+
+
+def test_a_base_that_does_not_learn_is_never_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_models, "supervised_steps", lambda *_, **__: iter([1.0]))
+    with pytest.raises(PretrainingFailed, match="try another seed"):
+        pretrain_sums(tmp_path / "model", log=lambda _: None)
+    with pytest.raises(PretrainingFailed, match="far from"):
+        pretrain_lab(tmp_path / "model", log=lambda _: None)
+    assert not (tmp_path / "model").exists()
+
+
+def test_only_the_completion_is_trained():
+    policy = new_policy(build_tokenizer(), 0, hidden=16, layers=1, heads=2, device="cpu")
+    ids, labels = encode_solutions(policy, [("7+5?", "=2"), ("7?", "<think>7</think>=7")])
+    tokens = policy.tokenizer.convert_ids_to_tokens
+    assert tokens(ids[0].tolist()) == ["7", "+5", "?", "=", "2", "<eos>", *["<pad>"] * 2]
+    assert labels[0].tolist()[:3] == [-100] * 3 and labels[0].tolist()[6:] == [-100] * 2
+    assert labels[0].tolist()[3:6] == ids[0].tolist()[3:6]
+
+
+def test_supervised_steps_learn_the_stop_chance():
+    policy = new_policy(build_tokenizer(), 0, hidden=16, layers=1, heads=2, device="cpu")
+    optimizer = torch.optim.AdamW(policy.model.parameters())
+    lab = LengthLab()
+    steps = supervised_steps(
+        policy, lab, lab.solve, 40, lambda _: 1e-2, optimizer, random.Random(0), 32, trained_from=1
+    )
+    losses = list(steps)
+    assert losses[-1] < 0.5 * losses[0]
