@@ -208,13 +208,13 @@ def _evaluate(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _exercises(options: argparse.Namespace, arguments: list[str]) -> int:
-    from rlvr_lab import exercises  # reads notebooks, which training needs not
+    from rlvr_lab.checks import stubs  # reads notebooks, which training needs not
 
     if not options.check:
-        for path in exercises.generate():
+        for path in stubs.generate():
             print(f"wrote {path}")
         return 0
-    differing = exercises.drift()
+    differing = stubs.drift()
     for path in differing:
         print(f"differs from its solution: {path}")
     return 1 if differing else 0

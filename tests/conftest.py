@@ -15,4 +15,6 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 # Configurations are left out: they refuse bad values themselves, with a sentence, and that is tested.
 OWN_CHECKS = {"config", "ppo", "trpo", "dpo_training", "overoptimisation"}
 MODULES = sorted(path.stem for path in (Path(__file__).parents[1] / "rlvr_lab").glob("*.py"))
-install_import_hook([f"rlvr_lab.{name}" for name in MODULES if name not in OWN_CHECKS], CHECKER)
+install_import_hook(
+    [f"rlvr_lab.{name}" for name in [*MODULES, "checks"] if name not in OWN_CHECKS], CHECKER
+)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_lab.check_kit import Case, Mistake, call, checking, function_name, judge, tensor
+from rlvr_lab.checks.kit import Case, Mistake, call, checking, function_name, judge, tensor
 
 __all__ = ["check_dr_grpo_loss", "check_grpo_loss"]
 

@@ -13,14 +13,7 @@ from rlvr_lab import (
     advantages,
     binary_groups,
     calibration,
-    check_advantages,
-    check_expectations,
-    check_kit,
-    check_kl,
-    check_losses,
-    check_masking,
     checks,
-    exercises,
     gae,
     kl,
     losses,
@@ -31,10 +24,16 @@ from rlvr_lab import (
     scaling_laws,
     trust_region,
 )
-from rlvr_lab.check_kit import Check
+from rlvr_lab.checks import advantages as check_advantages
+from rlvr_lab.checks import averages as check_masking
+from rlvr_lab.checks import expectations as check_expectations
+from rlvr_lab.checks import kit, stubs
+from rlvr_lab.checks import kl as check_kl
+from rlvr_lab.checks import losses as check_losses
+from rlvr_lab.checks.kit import Check
 from tests.seeded_mistakes import BANK, Seeded
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 Functions = dict[str, tuple[Callable[..., Any], ...]]
 SEEDS = range(20)
 
@@ -57,7 +56,7 @@ def functions_of(folder: str) -> tuple[Functions, dict[str, str]]:
     """check -> the functions which the notebooks of ``folder`` hand to it; check -> their source."""
     found, sources = {}, {}
     for path in sorted((NOTEBOOKS / folder).glob("*.ipynb")):
-        cells = code(exercises.read(path))
+        cells = code(stubs.read(path))
         space: dict[str, Any] = {}
         for grading, source in cells:
             displayed_only = not grading and "def " not in source and "import " not in source
@@ -229,9 +228,7 @@ def test_no_sentence_of_a_tabled_check_says_what_another_one_says(name: str) -> 
     check, rng = TABLED[name], np.random.default_rng(0)
     drawn = [check.draw(rng, turn) for turn in range(check.calls)]
     rules = {"the right answer": check.right} | check.mistakes
-    seen = {
-        said: [check_kit._flat(rule(**given)) for given in drawn] for said, rule in rules.items()
-    }
+    seen = {said: [kit._flat(rule(**given)) for given in drawn] for said, rule in rules.items()}
     assert alike(seen) == []
 
 
@@ -312,7 +309,7 @@ def test_no_sentence_describes_the_right_answer_or_what_another_one_does(name: s
 
 
 def test_a_notebook_shows_the_sentence_and_no_traceback() -> None:
-    assert check_kit.Mistake("padding")._render_traceback_() == ["✗ padding"]
+    assert kit.Mistake("padding")._render_traceback_() == ["✗ padding"]
 
 
 def test_an_error_inside_the_learners_function_is_quoted_with_its_line() -> None:
@@ -337,21 +334,21 @@ def test_the_learner_may_rename_the_arguments() -> None:
     [(torch.tensor([float("nan")]), "nan"), (torch.tensor([float("inf")]), "infinite")],
 )
 def test_numbers_that_are_not_finite_are_refused(value: torch.Tensor, word: str) -> None:
-    with pytest.raises(check_kit.Mistake, match=word):
-        check_kit.tensor("f", value, [1])
-    with pytest.raises(check_kit.Mistake, match="division by zero"):
-        check_kit.number("f", value)
+    with pytest.raises(kit.Mistake, match=word):
+        kit.tensor("f", value, [1])
+    with pytest.raises(kit.Mistake, match="division by zero"):
+        kit.number("f", value)
 
 
 @pytest.mark.parametrize("value", ["3", True, [1.0, 2.0], 1j])
 def test_what_is_not_one_number_is_refused(value: Any) -> None:
-    with pytest.raises(check_kit.Mistake, match="one number"):
-        check_kit.number("f", value)
+    with pytest.raises(kit.Mistake, match="one number"):
+        kit.number("f", value)
 
 
 def test_a_mistake_must_explain_every_call() -> None:
-    cases = [check_kit.Case("a", 2.0, 1.0, {"doubled": 2.0}), check_kit.Case("b", 5.0, 2.0, {})]
-    with pytest.raises(check_kit.Mistake, match="not one of the usual slips"):
-        check_kit.judge("f", cases)
-    with pytest.raises(check_kit.Mistake, match="doubled"):
-        check_kit.judge("f", cases[:1])
+    cases = [kit.Case("a", 2.0, 1.0, {"doubled": 2.0}), kit.Case("b", 5.0, 2.0, {})]
+    with pytest.raises(kit.Mistake, match="not one of the usual slips"):
+        kit.judge("f", cases)
+    with pytest.raises(kit.Mistake, match="doubled"):
+        kit.judge("f", cases[:1])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr_lab.check_kit import Case, Mistake, call, checking, function_name, judge, number, tensor
+from rlvr_lab.checks.kit import Case, Mistake, call, checking, function_name, judge, number, tensor
 
 __all__ = ["check_averages", "check_completion_mask", "check_token_weights"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr_lab.check_kit import Check
+from rlvr_lab.checks.kit import Check
 
 __all__ = ["check_conjugate_gradient", "check_fisher_product"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.check_kit import Check, ragged
+from rlvr_lab.checks.kit import Check, ragged
 
 __all__ = ["check_gae", "check_value_loss"]
 

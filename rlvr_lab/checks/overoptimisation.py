@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.check_kit import Check
+from rlvr_lab.checks.kit import Check
 
 __all__ = [
     "check_best_of_n",

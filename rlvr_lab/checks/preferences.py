@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.check_kit import Check
+from rlvr_lab.checks.kit import Check
 
 __all__ = [
     "check_bradley_terry_loss",

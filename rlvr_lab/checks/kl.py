@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr_lab.check_kit import Case, Mistake, call, checking, function_name, judge, tensor
+from rlvr_lab.checks.kit import Case, Mistake, call, checking, function_name, judge, tensor
 
 __all__ = ["check_k3", "check_k3_gradient", "check_kl_directions"]
 

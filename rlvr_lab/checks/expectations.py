@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.check_kit import Case, Mistake, call, checking, function_name, judge, number
-from rlvr_lab.check_masking import WEIGHTS
+from rlvr_lab.checks.averages import WEIGHTS
+from rlvr_lab.checks.kit import Case, Mistake, call, checking, function_name, judge, number
 
 __all__ = ["check_expected_pull", "check_std_multiplier"]
 
