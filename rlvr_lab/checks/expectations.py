@@ -3,12 +3,13 @@
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rlvr_lab.checks.averages import WEIGHTS
-from rlvr_lab.checks.kit import Case, Mistake, call, checking, function_name, judge, number
+from rlvr_lab.checks.kit import Check
 
 __all__ = ["check_expected_pull", "check_std_multiplier"]
 
@@ -37,55 +38,60 @@ def _spread(share: float) -> float:
     return math.sqrt(share * (1 - share))
 
 
-MULTIPLIER_MISTAKES: dict[str, Callable[[float, int], float]] = {
-    "this is the limit G → ∞: the expectation of a root is not the root of the expectation": (
-        lambda p, n: 1 / _spread(p)
-    ),
-    "this is the mean std of a group; it is not divided by p(1 − p) yet": (
-        lambda p, n: _sum(p, n, _spread)
-    ),
-    "the square root is missing: the variance is averaged, not the standard deviation": (
-        lambda p, n: _sum(p, n, lambda s: s * (1 - s)) / (p * (1 - p))
-    ),
-    "the binomial coefficient is missing: K right answers can be spread over the group in many ways": (
-        lambda p, n: _sum(p, n, _spread, binomial=False) / (p * (1 - p))
-    ),
-    "the chances of K are not used: the terms are averaged as if every K were equally likely": (
-        lambda p, n: sum(_spread(k / n) for k in range(n + 1)) / (n + 1) / (p * (1 - p))
-    ),
-    "the terms are added up without their chances": (
-        lambda p, n: sum(_spread(k / n) for k in range(n + 1)) / (p * (1 - p))
-    ),
-    "divided by √(p(1 − p)); the factor taken out is ∇p, without a root": (
-        lambda p, n: _sum(p, n, _spread) / _spread(p)
-    ),
-    "divided by p only": lambda p, n: _sum(p, n, _spread) / p,
-    "the std is the sample std (ddof=1): your result is too small by √((G−1)/G)": (
-        lambda p, n: _std_multiplier(p, n) * math.sqrt((n - 1) / n)
-    ),
-    "the std is the sample std (ddof=1): your result is too large by √(G/(G−1))": (
-        lambda p, n: _std_multiplier(p, n) * math.sqrt(n / (n - 1))
-    ),
-    "silent groups are thrown away: they contribute 0, but they are part of the average": (
-        lambda p, n: _std_multiplier(p, n) / (1 - p**n - (1 - p) ** n)
-    ),
-    "the terms use the number K where the share K/G belongs": (
-        lambda p, n: n * _sum(p, n, _spread) / (p * (1 - p))
-    ),
-}
+check_std_multiplier = Check(
+    "std_multiplier: agrees with the sum over all groups",
+    draw=lambda rng, turn: {
+        "p": float(rng.uniform(*((0.6, 0.95) if turn == 1 else (0.05, 0.4)))),
+        "group_size": (4, 3, 8, 2)[turn],
+    },
+    right=_std_multiplier,
+    calls=4,
+    tolerance=1e-7,
+    mistakes={
+        "this is the limit G → ∞: the expectation of a "
+        "root is not the root of the expectation": lambda p, n: 1 / _spread(p),
+        "this is the mean std of a group; it is not divided by p(1 − p) yet": lambda p, n: _sum(
+            p, n, _spread
+        ),
+        "the square root is missing: the variance is averaged, not "
+        "the standard deviation": lambda p, n: _sum(p, n, lambda s: s * (1 - s)) / (p * (1 - p)),
+        "the binomial coefficient is missing: K right answers can be spread over "
+        "the group in many ways": lambda p, n: _sum(p, n, _spread, binomial=False) / (p * (1 - p)),
+        "the chances of K are not used: the terms are averaged as if every K were equally "
+        "likely": lambda p, n: sum(_spread(k / n) for k in range(n + 1)) / (n + 1) / (p * (1 - p)),
+        "the terms are added up without their chances": lambda p, n: (
+            sum(_spread(k / n) for k in range(n + 1)) / (p * (1 - p))
+        ),
+        "divided by √(p(1 − p)); the factor taken out is ∇p, without a root": lambda p, n: (
+            _sum(p, n, _spread) / _spread(p)
+        ),
+        "divided by p only": lambda p, n: _sum(p, n, _spread) / p,
+        "the std is the sample std (ddof=1): your result is too small by √((G−1)/G)": lambda p, n: (
+            _std_multiplier(p, n) * math.sqrt((n - 1) / n)
+        ),
+        "the std is the sample std (ddof=1): your result is too large by √(G/(G−1))": lambda p, n: (
+            _std_multiplier(p, n) * math.sqrt(n / (n - 1))
+        ),
+        "silent groups are thrown away: they contribute 0, but they "
+        "are part of the average": lambda p, n: _std_multiplier(p, n) / (1 - p**n - (1 - p) ** n),
+        "the terms use the number K where the share K/G belongs": lambda p, n: (
+            n * _sum(p, n, _spread) / (p * (1 - p))
+        ),
+    },
+)
 
 
-def check_std_multiplier(fn: Any, seed: int | None = None) -> None:
-    """Check ``std_multiplier(p, group_size) -> float`` against all 2^G groups."""
-    with checking("std_multiplier: agrees with the sum over all groups", seed) as rng:
-        name, cases = function_name(fn), []
-        for size in (4, 3, 8, 2):
-            p = float(rng.uniform(0.05, 0.4)) if size % 2 == 0 else float(rng.uniform(0.6, 0.95))
-            result, _ = call(fn, p=p, group_size=size)
-            named = {sentence: wrong(p, size) for sentence, wrong in MULTIPLIER_MISTAKES.items()}
-            words = f"p = {p:.3f}, G = {size}"
-            cases.append(Case(words, number(name, result), _std_multiplier(p, size), named))
-        judge(name, cases, tolerance=1e-7)
+def _draw_toy(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    average, size = (("sequence", 2), ("sequence", 3), ("token", 3), ("constant", 2))[turn]
+    short = int(rng.integers(3, 12))
+    long = short + int(rng.integers(10, 90))
+
+    def weights(lengths: list[int]) -> list[float]:
+        return WEIGHTS[average](lengths, float(long))
+
+    weights.__name__ = f"{average}_weights"
+    p = float(rng.uniform(0.15, 0.4))
+    return {"p": p, "group_size": size, "weights": weights, "short": short, "long": long}
 
 
 def _pull(
@@ -101,7 +107,7 @@ def _pull(
     length_chance: float = 0.5,
     state_chance: bool = True,
     weigh: bool = True,
-) -> np.ndarray:
+) -> tuple[float, float]:
     """(pull_right, pull_wrong), over all 4^G groups at once; the keywords are ways to go wrong."""
     kinds = np.indices((4,) * size).reshape(size, -1).T  # [4^G, G]: 0 … 3
     right, is_long = kinds // 2, kinds % 2
@@ -114,64 +120,44 @@ def _pull(
     lengths = np.where(is_long == 1, long, short)
     weight = np.array([weights(row) for row in lengths.tolist()]) if weigh else 1 / size
     push = chance[:, None] * advantage * weight * (is_long - centre)
-    return np.array([(push * right).sum(), (push * (1 - right)).sum()])
+    return float((push * right).sum()), float((push * (1 - right)).sum())
 
 
 # Both lengths are equally likely in both states, so the two pulls are equal and opposite. To swap them
 # or to flip their sign is therefore the same, and so is to add them up or to leave out the weights.
-PULL_MISTAKES: dict[str, Callable[..., np.ndarray]] = {
-    "right and wrong are swapped, or the sign is flipped; a positive pull means longer": (
-        lambda *a: _pull(*a)[::-1]
-    ),
-    "no pull at all, in either state: the weights are not used, or both states have ended up in one "
-    "sum": lambda *a: _pull(*a, weigh=False),
-    "the std is the sample std (ddof=1); here it is the population's": lambda *a: _pull(*a, ddof=1),
-    "the advantages are centred, but not divided by the std": lambda *a: _pull(*a, divide=False),
-    "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: it forgets that choosing short "
-    "is a choice too": lambda *a: _pull(*a, centre=0.0),
-    "the chances are incomplete: each length is chosen with chance ½, in every answer": (
-        lambda *a: _pull(*a, length_chance=1.0)
-    ),
-    "every group counts the same, but right has chance p and wrong 1 − p": (
-        lambda *a: _pull(*a, state_chance=False)
-    ),
-    "the result is divided by the number of groups. The chances already add up to 1": (
-        lambda *a: _pull(*a) / 4 ** a[1]
-    ),
-    "only one answer of each group is counted; add up the pushes of all": lambda *a: (
-        _pull(*a) / a[1]
-    ),
-    "the weights already contain the average over the answers; yours is G times too large": (
-        lambda *a: _pull(*a) * a[1]
-    ),
-    "each pull is conditional on its state: it is divided by the chance of right or wrong": (
-        lambda *a: _pull(*a) / np.array([a[0], 1 - a[0]])
-    ),
-}
-
-
-def check_expected_pull(fn: Any, seed: int | None = None) -> None:
-    """Check ``expected_pull(p, group_size, weights, short, long) -> (right, wrong)``."""
-    with checking("expected_pull: agrees with the sum over all 4^G groups", seed) as rng:
-        name, cases = function_name(fn), []
-        for average, size in (("sequence", 2), ("sequence", 3), ("token", 3), ("constant", 2)):
-            p, short = float(rng.uniform(0.15, 0.4)), int(rng.integers(3, 12))
-            long = short + int(rng.integers(10, 90))
-
-            def weights(
-                lengths: list[int], average: str = average, long: int = long
-            ) -> list[float]:
-                return WEIGHTS[average](lengths, float(long))
-
-            toy = (p, size, weights, short, long)
-            inputs = ("p", "group_size", "weights", "short", "long")
-            result, _ = call(fn, **dict(zip(inputs, toy, strict=True)))
-            if not isinstance(result, tuple | list | np.ndarray) or len(result) != 2:
-                raise Mistake(f"{name} must return two numbers, (pull_right, pull_wrong)")
-            value = [1000 * number(name, pull) for pull in result]
-            named = {sentence: 1000 * wrong(*toy) for sentence, wrong in PULL_MISTAKES.items()}
-            words = (
-                f"p = {p:.3f}, G = {size}, {average} average, lengths {short} and {long} (× 1,000)"
-            )
-            cases.append(Case(words, value, 1000 * _pull(*toy), named))
-        judge(name, cases)
+check_expected_pull = Check(
+    "expected_pull: agrees with the sum over all 4^G groups",
+    draw=_draw_toy,
+    right=_pull,
+    calls=4,
+    tolerance=1e-7,
+    mistakes={
+        "right and wrong are swapped, or the sign is flipped; "
+        "a positive pull means longer": lambda *a: _pull(*a)[::-1],
+        "no pull at all, in either state: the weights are not used, or both states have ended up in one "
+        "sum": partial(_pull, weigh=False),
+        "the std is the sample std (ddof=1); here it is the population's": lambda *a: _pull(
+            *a, ddof=1
+        ),
+        "the advantages are centred, but not divided by the std": lambda *a: _pull(
+            *a, divide=False
+        ),
+        "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: it forgets that choosing short "
+        "is a choice too": partial(_pull, centre=0.0),
+        "the chances are incomplete: each length is chosen with chance ½, in every answer": partial(
+            _pull, length_chance=1.0
+        ),
+        "every group counts the same, but right has chance p and wrong 1 − p": lambda *a: _pull(
+            *a, state_chance=False
+        ),
+        "the result is divided by the number of groups. "
+        "The chances already add up to 1": lambda *a: np.divide(_pull(*a), 4 ** a[1]),
+        "only one answer of each group is counted; add up the pushes of all": lambda *a: np.divide(
+            _pull(*a), a[1]
+        ),
+        "the weights already contain the average over "
+        "the answers; yours is G times too large": lambda *a: np.multiply(_pull(*a), a[1]),
+        "each pull is conditional on its state: it is divided "
+        "by the chance of right or wrong": lambda *a: np.divide(_pull(*a), (a[0], 1 - a[0])),
+    },
+)

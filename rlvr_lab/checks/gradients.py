@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, ragged
+from rlvr_lab.checks.kit import Check, ragged, softmax
 
 __all__ = [
     "check_exact_variance",
@@ -15,16 +15,12 @@ __all__ = [
 ]
 
 
-def _softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum()
-
-
 # ------------------------------------------------------------------------- the gradient of a softmax
 
 
 def _softmax_gradient(logits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
     """Σ_y π(y)·r(y)·(e_y − π), answer by answer."""
-    pi = _softmax(logits)
+    pi = softmax(logits)
     return sum(pi[y] * rewards[y] * (np.eye(len(pi))[y] - pi) for y in range(len(pi)))
 
 
@@ -36,32 +32,25 @@ check_softmax_gradient = Check(
     },
     right=_softmax_gradient,
     mistakes={
-        "the logits are used as if they were probabilities: take a softmax first": (
-            lambda logits, rewards: logits * (rewards - logits @ rewards)
+        "the logits are used as if they were probabilities: take a softmax first": lambda x, r: (
+            x * (r - x @ r)
         ),
-        "each reward must be compared with the average J; yours is not": (
-            lambda logits, rewards: _softmax(logits) * rewards
+        "each reward must be compared with the average J; yours is not": lambda x, r: (
+            softmax(x) * r
         ),
-        "the rewards are compared with their plain mean. J is the mean *under the policy*": (
-            lambda logits, rewards: _softmax(logits) * (rewards - rewards.mean())
-        ),
-        "the chance of the answer itself is missing: rare answers push their logit less": (
-            lambda logits, rewards: rewards - _softmax(logits) @ rewards
-        ),
+        "the rewards are compared with their plain mean. J is the mean *under the "
+        "policy*": lambda x, r: softmax(x) * (r - r.mean()),
+        "the chance of the answer itself is missing: rare answers push their logit "
+        "less": lambda x, r: r - softmax(x) @ r,
         "only the diagonal of the softmax's derivative is there. Raising one logit lowers the chances "
-        "of all other answers": lambda logits, rewards: (
-            _softmax(logits) * (1 - _softmax(logits)) * rewards
+        "of all other answers": lambda x, r: softmax(x) * (1 - softmax(x)) * r,
+        "the sign is flipped: this is the direction in which J falls": lambda x, r: (
+            -_softmax_gradient(x, r)
         ),
-        "the sign is flipped: this is the direction in which J falls": (
-            lambda logits, rewards: -_softmax_gradient(logits, rewards)
-        ),
-        "the result is divided by the number of answers; the chances already average": (
-            lambda logits, rewards: _softmax_gradient(logits, rewards) / len(rewards)
-        ),
-        "this is ∇log J: the gradient divided by J itself": (
-            lambda logits, rewards: (
-                _softmax_gradient(logits, rewards) / (_softmax(logits) @ rewards)
-            )
+        "the result is divided by the number of answers; the chances already "
+        "average": lambda x, r: _softmax_gradient(x, r) / len(r),
+        "this is ∇log J: the gradient divided by J itself": lambda x, r: (
+            _softmax_gradient(x, r) / (softmax(x) @ r)
         ),
     },
 )
@@ -98,44 +87,35 @@ check_reinforce_loss = Check(
     right=_reinforce,
     through="logprobs",
     data=("rewards", "baseline"),
-    instead=lambda logprobs, rewards, **rest: {
+    instead=lambda logprobs, rewards, *rest: {
         rewards.shape: "this is still one number an answer",
         logprobs.shape: "this is still one number a token",
     },
     mistakes={
-        "the sign is flipped: an optimiser minimises, and J is to rise": (
-            lambda logprobs, rewards, baseline, mask: _weighted(logprobs, baseline - rewards, mask)
+        "the sign is flipped: an optimiser minimises, and J is to rise": lambda lp, r, b, m: (
+            _weighted(lp, b - r, m)
         ),
-        "the baseline is not used": lambda logprobs, rewards, baseline, mask: _weighted(
-            logprobs, rewards, mask
+        "the baseline is not used": lambda lp, r, b, m: _weighted(lp, r, m),
+        "the baseline is added; a baseline is subtracted": lambda lp, r, b, m: _weighted(
+            lp, r + b, m
         ),
-        "the baseline is added; a baseline is subtracted": (
-            lambda logprobs, rewards, baseline, mask: _weighted(logprobs, rewards + baseline, mask)
-        ),
-        "padding is added up as well": lambda logprobs, rewards, baseline, mask: _weighted(
-            logprobs, rewards - baseline, np.ones_like(mask)
-        ),
+        "padding is added up as well": lambda lp, r, b, m: _weighted(lp, r - b, np.ones_like(m)),
         "each answer is divided by its length. log π(y) of a whole answer is a *sum* over tokens; 1/|o| "
-        "comes later in the course, and at a price": lambda logprobs, rewards, baseline, mask: (
-            _weighted(logprobs, (rewards - baseline) / mask.sum(axis=1), mask)
+        "comes later in the course, and at a price": lambda lp, r, b, m: _weighted(
+            lp, (r - b) / m.sum(axis=1), m
         ),
-        "all tokens are averaged together; add up an answer's tokens, then average the answers": (
-            lambda logprobs, rewards, baseline, mask: (
-                _weighted(logprobs, rewards - baseline, mask) * len(mask) / mask.sum()
-            )
+        "all tokens are averaged together; add up an answer's tokens, then average the "
+        "answers": lambda lp, r, b, m: _weighted(lp, r - b, m) * len(m) / m.sum(),
+        "the answers are added up; average them": lambda lp, r, b, m: (
+            _weighted(lp, r - b, m) * len(m)
         ),
-        "the answers are added up; average them": lambda logprobs, rewards, baseline, mask: (
-            _weighted(logprobs, rewards - baseline, mask) * len(mask)
-        ),
-        "this weighs the chance π(y), not its logarithm": (
-            lambda logprobs, rewards, baseline, mask: float(
-                -((rewards - baseline) * np.exp((logprobs * mask).sum(axis=1))).mean()
-            )
+        "this weighs the chance π(y), not its logarithm": lambda lp, r, b, m: (
+            -((r - b) * np.exp((lp * m).sum(axis=1))).mean()
         ),
         "the advantages are multiplied along the tokens instead of the answers. This goes unnoticed "
-        "only because B = T here": lambda logprobs, rewards, baseline, mask: (
-            float(-(((rewards - baseline)[None, :] * logprobs) * mask).sum(axis=1).mean())
-            if mask.shape[0] == mask.shape[1]
+        "only because B = T here": lambda lp, r, b, m: (
+            float(-(((r - b)[None, :] * lp) * m).sum(axis=1).mean())
+            if m.shape[0] == m.shape[1]
             else np.nan
         ),
     },
@@ -167,42 +147,29 @@ check_reward_to_go = Check(
     },
     right=_reward_to_go,
     mistakes={
-        "the sum runs over the past: a token is paid for what happened before it": (
-            lambda rewards, mask, gamma: (
-                _discounted((rewards * mask)[:, ::-1], gamma)[:, ::-1] * mask
-            )
+        "the sum runs over the past: a token is paid for what happened before it": lambda r, m, g: (
+            _discounted((r * m)[:, ::-1], g)[:, ::-1] * m
         ),
-        "there is no discount: γ is not used": lambda rewards, mask, gamma: _reward_to_go(
-            rewards, mask, 1.0
+        "there is no discount: γ is not used": lambda r, m, g: _reward_to_go(r, m, 1.0),
+        "the discount counts from the first token. A token looks ahead from where *it* stands: "
+        "γ^(s−t)": lambda r, m, g: (
+            np.cumsum((g ** np.arange(6) * r * m)[:, ::-1], axis=1)[:, ::-1] * m
         ),
-        "the discount counts from the first token. A token looks ahead from where *it* stands: γ^(s−t)": (
-            lambda rewards, mask, gamma: (
-                np.cumsum((gamma ** np.arange(6) * rewards * mask)[:, ::-1], axis=1)[:, ::-1] * mask
-            )
+        "the token's own reward is missing: s starts at t, not at t + 1": lambda r, m, g: (
+            (_reward_to_go(r, m, g) - r) * m
         ),
-        "the token's own reward is missing: s starts at t, not at t + 1": (
-            lambda rewards, mask, gamma: (_reward_to_go(rewards, mask, gamma) - rewards) * mask
+        "everything is discounted once too often: a token's own reward counts in "
+        "full": lambda r, m, g: _reward_to_go(r, m, g) * g * m,
+        "rewards that stand on padding are counted": lambda r, m, g: _discounted(r, g) * m,
+        "padding does not come out as 0": lambda r, m, g: np.where(m, _reward_to_go(r, m, g), r),
+        "neither is padding kept out of the sum, nor set to 0 at the end": lambda r, m, g: (
+            _discounted(r, g)
         ),
-        "everything is discounted once too often: a token's own reward counts in full": (
-            lambda rewards, mask, gamma: _reward_to_go(rewards, mask, gamma) * gamma * mask
+        "every token gets the whole return of its answer, as in plain REINFORCE": lambda r, m, g: (
+            _discounted(r * m, g)[:, :1] * np.ones_like(r) * m
         ),
-        "rewards that stand on padding are counted": lambda rewards, mask, gamma: (
-            _discounted(rewards, gamma) * mask
-        ),
-        "padding does not come out as 0": lambda rewards, mask, gamma: np.where(
-            mask, _reward_to_go(rewards, mask, gamma), rewards
-        ),
-        "neither is padding kept out of the sum, nor set to 0 at the end": (
-            lambda rewards, mask, gamma: _discounted(rewards, gamma)
-        ),
-        "every token gets the whole return of its answer, as in plain REINFORCE": (
-            lambda rewards, mask, gamma: (
-                _discounted(rewards * mask, gamma)[:, :1] * np.ones_like(rewards) * mask
-            )
-        ),
-        "only the immediate reward is there: nothing flows back from later tokens": (
-            lambda rewards, mask, gamma: rewards * mask
-        ),
+        "only the immediate reward is there: nothing flows back from later "
+        "tokens": lambda r, m, g: r * m,
     },
 )
 
@@ -226,40 +193,30 @@ check_optimal_baseline = Check(
         "rewards": rng.normal(1, 1, 6 + turn),
     },
     right=_optimal_baseline,
-    instead=lambda scores, rewards: {
-        (
-            scores.shape[1],
-        ): "one baseline for each parameter is possible too, but here it is one number",
-        rewards.shape: "this is still one number an answer",
+    instead=lambda s, r: {
+        (s.shape[1],): "one baseline for each parameter is possible too, but here it is one number",
+        r.shape: "this is still one number an answer",
     },
     mistakes={
-        "this is the mean reward. It is a good baseline, not the best: long gradients count more": (
-            lambda scores, rewards: float(rewards.mean())
+        "this is the mean reward. It is a good baseline, not the best: long gradients count "
+        "more": lambda s, r: r.mean(),
+        "the weights are the lengths of the scores; they should be the *squared* "
+        "lengths": lambda s, r: _weigh(np.sqrt((s**2).sum(axis=1)), r),
+        "the weights are added up with the rewards but never divided out": lambda s, r: (
+            (s**2).sum(axis=1) @ r
         ),
-        "the weights are the lengths of the scores; they should be the *squared* lengths": (
-            lambda scores, rewards: _weigh(np.sqrt((scores**2).sum(axis=1)), rewards)
+        "the numerator is averaged and the denominator is missing": lambda s, r: (
+            (s**2).sum(axis=1) @ r / len(r)
         ),
-        "the weights are added up with the rewards but never divided out": (
-            lambda scores, rewards: float((scores**2).sum(axis=1) @ rewards)
+        "the weights are upside down: short gradients count most here": lambda s, r: _weigh(
+            1 / (s**2).sum(axis=1), r
         ),
-        "the numerator is averaged and the denominator is missing": (
-            lambda scores, rewards: float((scores**2).sum(axis=1) @ rewards / len(rewards))
-        ),
-        "the weights are upside down: short gradients count most here": (
-            lambda scores, rewards: _weigh(1 / (scores**2).sum(axis=1), rewards)
-        ),
-        "the components of a score are added up before they are squared; ‖s‖² squares first": (
-            lambda scores, rewards: _weigh(scores.sum(axis=1) ** 2, rewards)
-        ),
-        "only the first parameter is looked at": lambda scores, rewards: _weigh(
-            scores[:, 0] ** 2, rewards
-        ),
-        "the weights contain the reward: they come from r·∇log π, but should come from ∇log π": (
-            lambda scores, rewards: _weigh((scores**2).sum(axis=1) * rewards**2, rewards)
-        ),
-        "the fraction is upside down": lambda scores, rewards: (
-            1 / _weigh((scores**2).sum(axis=1), rewards)
-        ),
+        "the components of a score are added up before they are squared; ‖s‖² squares "
+        "first": lambda s, r: _weigh(s.sum(axis=1) ** 2, r),
+        "only the first parameter is looked at": lambda s, r: _weigh(s[:, 0] ** 2, r),
+        "the weights contain the reward: they come from r·∇log π, but should come from ∇log "
+        "π": lambda s, r: _weigh((s**2).sum(axis=1) * r**2, r),
+        "the fraction is upside down": lambda s, r: 1 / _weigh((s**2).sum(axis=1), r),
     },
 )
 
@@ -286,40 +243,35 @@ def _square_of_mean(pi: Any, rewards: Any) -> float:
 check_exact_variance = Check(
     "exact_variance: agrees with the sum over all answers",
     draw=lambda rng, turn: {
-        "pi": _softmax(rng.normal(0, 1, 3 + turn)),
+        "pi": softmax(rng.normal(0, 1, 3 + turn)),
         "rewards": rng.normal(1, 1, 3 + turn),
         "baseline": float(rng.uniform(0.3, 1.5)),
     },
     right=_exact_variance,
     mistakes={
         "this is the mean square of the gradient: the square of its mean is not subtracted": _moment,
-        "this is the square of the mean, ‖∇J‖²; the mean of the squares is missing": (
-            lambda pi, rewards, baseline: _square_of_mean(pi, rewards)
+        "this is the square of the mean, ‖∇J‖²; the mean of the squares is "
+        "missing": lambda pi, r, b: _square_of_mean(pi, r),
+        "the baseline is not used": lambda pi, r, b: _exact_variance(pi, r, 0.0),
+        "all answers count the same: weigh each with its chance": lambda pi, r, b: (
+            (((r - b)[:, None] * (np.eye(len(pi)) - pi)) ** 2).sum(axis=1).mean()
+            - _square_of_mean(pi, r)
         ),
-        "the baseline is not used": lambda pi, rewards, baseline: _exact_variance(pi, rewards, 0.0),
-        "all answers count the same: weigh each with its chance": (
-            lambda pi, rewards, baseline: float(
-                (((rewards - baseline)[:, None] * (np.eye(len(pi)) - pi)) ** 2).sum(axis=1).mean()
-                - _square_of_mean(pi, rewards)
-            )
+        "the score of an answer is e_y − π; yours is e_y alone": lambda pi, r, b: (
+            _moment(pi, r, b, centre=0.0) - _square_of_mean(pi, r)
         ),
-        "the score of an answer is e_y − π; yours is e_y alone": (
-            lambda pi, rewards, baseline: (
-                _moment(pi, rewards, baseline, centre=0.0) - _square_of_mean(pi, rewards)
-            )
+        "the components are averaged; total variance adds them up": lambda pi, r, b: (
+            _exact_variance(pi, r, b) / len(pi)
         ),
-        "the components are averaged; total variance adds them up": (
-            lambda pi, rewards, baseline: _exact_variance(pi, rewards, baseline) / len(pi)
+        "this is the variance of the reward, not of the gradient": lambda pi, r, b: (
+            pi @ (r - pi @ r) ** 2
         ),
-        "this is the variance of the reward, not of the gradient": (
-            lambda pi, rewards, baseline: float(pi @ (rewards - pi @ rewards) ** 2)
-        ),
-        "the square root is one too many: a variance was asked for": (
-            lambda pi, rewards, baseline: float(np.sqrt(_exact_variance(pi, rewards, baseline)))
+        "the square root is one too many: a variance was asked for": lambda pi, r, b: np.sqrt(
+            _exact_variance(pi, r, b)
         ),
         "the baseline has got into ∇J as well: subtract the square of the true gradient's length; a "
-        "baseline does not change the mean": lambda pi, rewards, baseline: (
-            _moment(pi, rewards, baseline) - float(((pi * (rewards - baseline)) ** 2).sum())
+        "baseline does not change the mean": lambda pi, r, b: (
+            _moment(pi, r, b) - float(((pi * (r - b)) ** 2).sum())
         ),
     },
 )

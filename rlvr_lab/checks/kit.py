@@ -1,12 +1,11 @@
-"""What every check of an exercise has in common: call the learner's function, name the mistake.
+"""A check is a table: what to draw, what is right, and what the usual slips would give.
 
-A check draws fresh random inputs, calls the learner's function on copies of them and compares what
-it returns with an oracle of its own. When they differ, it works out what the known mistakes would
-have returned on the same inputs; the one that agrees with *every* call is the one it names.
+It calls the learner's function with fresh random inputs and compares what comes back with an oracle of
+its own. When the two differ, it looks for a slip that gives the same as the learner on *every* call. That
+is the one it names.
 """
 
 import secrets
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,54 +13,171 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-__all__ = [
-    "Case",
-    "Check",
-    "Mistake",
-    "call",
-    "checking",
-    "function_name",
-    "judge",
-    "number",
-    "ragged",
-    "tensor",
-]
+from rlvr_lab.checks.calls import Mistake, call, function_name, number, numbers, tensor
 
+__all__ = ["Case", "Check", "Series", "judge", "ragged", "seen", "show", "softmax"]
 
-class Mistake(AssertionError):
-    """What a check has found. A notebook shows its sentence and no traceback."""
-
-    def _render_traceback_(self) -> list[str]:  # IPython asks for it
-        return [f"✗ {self}"]
+Rule = Callable[..., Any]  # of the drawn inputs, in their order
+ZERO = "the value is right, but the gradient is zero: a detach too many"
 
 
 @dataclass(frozen=True)
-class Case:
-    """One call of the learner's function.
+class Check:
+    """A check of one function.
+
+    ``right``, the mistakes and ``instead`` take the drawn inputs in their order, as numpy arrays and
+    plain values. So does the learner's function, with tensors for arrays. What ``right`` returns says
+    what is expected: a number, a tensor of floats, a mask, a list or tuple of numbers, or a word.
 
     Attributes:
-        given: the inputs in words, shown when no known mistake explains the difference.
-        value: what the learner's function returned.
-        right: what the oracle says.
-        mistakes: from the sentence that names a mistake to what that mistake would have returned.
+        title: printed after the ✓.
+        draw: (generator, number of the call) → inputs by name.
+        right: the oracle.
+        mistakes: from the sentence that names a mistake to the function that makes it.
+        calls: how often the learner's function is called.
+        tolerance: how far it may be off, relative or absolute.
+        instead: from a likely wrong shape, in terms of the inputs, to the sentence that explains it.
+        through: the input that a gradient must flow to, compared with finite differences of ``right``.
+        slopes: from the sentence that names a mistake of that gradient to the gradient it gives.
+        data: inputs that no gradient may flow to.
+        last: a look at the function, with a generator, after all is right; raises ``Mistake`` itself.
+        label: what messages write behind the function's name.
     """
 
-    given: str
-    value: ArrayLike
-    right: ArrayLike
-    mistakes: dict[str, ArrayLike] = field(default_factory=dict)
+    title: str
+    draw: Callable[[np.random.Generator, int], dict[str, Any]]
+    right: Rule
+    mistakes: dict[str, Rule]
+    calls: int = 3
+    tolerance: float = 1e-5
+    instead: Callable[..., dict[tuple[int, ...], str]] = lambda *inputs: {}
+    through: str | None = None
+    slopes: dict[str, Rule] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    last: Callable[[Any, np.random.Generator], None] | None = None
+    label: str = ""
+
+    def __call__(self, fn: Any, seed: int | None = None) -> None:
+        """Check ``fn`` with fresh inputs, or with those of ``seed``.
+
+        Raises:
+            Mistake: with a sentence that says what is wrong.
+        """
+        with _checking(self.title, seed) as rng:
+            self.examine(fn, rng)
+
+    def examine(self, fn: Any, rng: np.random.Generator) -> None:
+        """Check ``fn`` without a word when it is right."""
+        name, cases, leaves = function_name(fn) + self.label, [], []
+        for turn in range(self.calls):
+            inputs = self.draw(rng, turn)
+            try:
+                result, given = call(fn, **{k: self._tensor(k, x) for k, x in inputs.items()})
+                right = self.right(*inputs.values())
+                cases.append(Case(inputs, self._value(name, result, right, inputs), right))
+                leaves.append(given)
+            except Mistake:  # calls before it may know a better reason
+                if said := _explain(cases, self.mistakes, self.tolerance):
+                    raise Mistake(f"{name}: {said}") from None
+                raise
+        judge(name, cases, self.mistakes, self.tolerance)
+        if self.through:
+            slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
+            zero = {ZERO: lambda *inputs: 0 * inputs[list(cases[0].inputs).index(self.through)]}
+            what = f"the value is right, but its gradient by {self.through} is"
+            judge(name, slopes, self.slopes | zero, 1e-4, what)
+        if self.last:
+            self.last(fn, rng)
+
+    def _tensor(self, key: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return torch.tensor(value, requires_grad=key == self.through or key in self.data)
+
+    def _value(self, name: str, result: Any, right: Any, inputs: dict[str, Any]) -> Any:
+        if isinstance(right, str):
+            words = {right, *(slip(*inputs.values()) for slip in self.mistakes.values())}
+            if not isinstance(result, str) or result not in words:
+                choice = ", ".join(map(repr, sorted(words)))
+                raise Mistake(f"{name} must return one of {choice}, not {result!r}")
+            return result
+        if isinstance(right, list | tuple):
+            return numbers(name, result, right)
+        if np.ndim(right) == 0 and not self.through and not isinstance(result, Tensor):
+            return number(name, result)
+        boolean = np.asarray(right).dtype == bool
+        return tensor(name, result, np.shape(right), self.instead(*inputs.values()), boolean)
+
+    def _slope(self, name: str, case: "Case", given: dict[str, Any]) -> "Case":
+        """The gradient of one call, and what finite differences of the oracle say."""
+        if not case.value.requires_grad:
+            raise Mistake(
+                f"{name}: the value is right, but no gradient flows to {self.through}; something cuts it "
+                "off (detach, no_grad, item, numpy)"
+            )
+        keys = (self.through, *self.data)
+        leaves = [given[key] for key in keys]
+        slope, *others = torch.autograd.grad(case.value.sum(), leaves, allow_unused=True)
+        for key, other in zip(self.data, others, strict=True):
+            if other is not None and bool((other != 0).any()):
+                raise Mistake(
+                    f"{name}: the value is right, but a detach is missing: gradient flows through "
+                    f"`{key}`, which is data"
+                )
+        x, h = case.inputs[self.through], 1e-6
+        right = np.zeros_like(x)
+        for place in np.ndindex(x.shape):
+            ends = []
+            for step in (h, -h):
+                moved = x.copy()
+                moved[place] += step
+                ends.append(np.sum(self.right(*(case.inputs | {self.through: moved}).values())))
+            right[place] = (ends[0] - ends[1]) / (2 * h)
+        return Case(case.inputs, torch.zeros_like(leaves[0]) if slope is None else slope, right)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Several checks behind one ✓.
+
+    Attributes:
+        title: printed after the ✓.
+        parts: the checks, in their order.
+        functions: how many are handed in: one for each part, or one for them all.
+    """
+
+    title: str
+    parts: tuple[Check, ...]
+    functions: int = 1
+
+    def __call__(self, *functions: Any, seed: int | None = None) -> None:
+        """Check the functions with fresh inputs, or with those of ``seed``.
+
+        Raises:
+            Mistake: with a sentence that says what is wrong.
+        """
+        if len(functions) != self.functions:
+            raise Mistake(f"hand in {self.functions} functions, not {len(functions)}")
+        with _checking(self.title, seed) as rng:
+            for turn, part in enumerate(self.parts):
+                part.examine(functions[turn % self.functions], rng)
+
+
+def seen(view: Rule, mistakes: dict[str, Rule]) -> dict[str, Rule]:
+    """Mistakes that are told in other terms: each takes what ``view`` makes of the inputs, a tuple."""
+    return {
+        said: lambda *inputs, slip=slip: slip(*view(*inputs)) for said, slip in mistakes.items()
+    }
 
 
 @contextmanager
-def checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
-    """Yield a generator of fresh inputs; print ``✓ title`` at the end, or add the seed to the
-    mistake.
+def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
+    """Yield a generator of fresh inputs; print ``✓ title``, or add the seed to the mistake.
 
-    >>> with checking("two and two", seed=0) as rng:
-    ...     judge("add", [Case("2, 2", 4.0, 4.0)])
+    >>> with _checking("two and two", seed=0) as rng:
+    ...     judge("add", [Case({"a": 2, "b": 2}, 4.0, 4.0)], {})
     ✓ two and two
     """
     used = secrets.randbelow(100_000) if seed is None else seed
@@ -72,149 +188,101 @@ def checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
     print(f"✓ {title}")
 
 
-def function_name(fn: Any) -> str:
-    """The name of the learner's function, for messages."""
-    name = getattr(fn, "__name__", "")
-    return name if name.isidentifier() else "your function"
+# ------------------------------------------------------------------------------------ the judgement
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    return value.copy() if isinstance(value, np.ndarray | list) else value
+@dataclass(frozen=True)
+class Case:
+    """One call: its inputs by name, what the learner's function returned, what the oracle says."""
+
+    inputs: dict[str, Any]
+    value: Any
+    right: Any
 
 
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
-    if isinstance(a, np.ndarray):
-        return np.array_equal(a, b)
-    return not isinstance(a, list) or a == b
-
-
-def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
-    """Call ``fn`` with copies of ``inputs``, in their order; return its result and the copies.
-
-    The names are for messages only: learners may rename their arguments.
-
-    Raises:
-        Mistake: when ``fn`` is no function, not written yet, stops with an error of its own,
-            returns nothing, or writes over an input.
-    """
-    if not callable(fn):
-        raise Mistake(
-            f"hand the function itself to the check, without calling it; this is a {type(fn).__name__}"
-        )
-    name, given = function_name(fn), {key: _copy(value) for key, value in inputs.items()}
-    try:
-        result = fn(*given.values())
-    except NotImplementedError:
-        raise Mistake(
-            f"{name} is not written yet: put your code where it says NotImplementedError"
-        ) from None
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)
-        inside = [frame for frame in place if frame.name == name] or place[-1:]
-        where = f", at its line `{inside[-1].line}`" if inside[-1].line else ""
-        first = (str(error).splitlines() or [""])[0]
-        raise Mistake(f"{name} stopped with {type(error).__name__}: {first}{where}") from error
-    if result is None:
-        raise Mistake(f"{name} is not written yet, or its last line does not return anything")
-    for key, before in inputs.items():
-        if not _same(before, given[key]):
-            raise Mistake(
-                f"{name} writes its result over `{key}`: whoever called it still needs the raw {key}. "
-                "Make a new tensor instead of changing this one in place"
-            )
-    return result, given
-
-
-def tensor(
-    name: str, value: Any, shape: Sequence[int], instead: dict[tuple[int, ...], str] | None = None
-) -> Tensor:
-    """``value`` after checking that it is a finite float tensor of the expected shape.
+def judge(
+    name: str,
+    cases: Sequence[Case],
+    mistakes: dict[str, Rule],
+    tolerance: float = 1e-5,
+    what: str = "it gives",
+) -> None:
+    """Compare every case with its oracle; name the mistake that explains all of them.
 
     Args:
         name: of the learner's function.
-        value: what it returned.
-        shape: what is expected.
-        instead: likely other shapes, with the sentence that explains each.
+        cases: its calls.
+        mistakes: from a sentence to what the mistake gives for the inputs of a call.
+        tolerance: relative or absolute.
+        what: leads to the learner's value, when no mistake explains it.
 
     Raises:
-        Mistake: when it is not.
-    """
-    if not isinstance(value, Tensor):
-        raise Mistake(f"{name} must return a torch.Tensor, not a {type(value).__name__}")
-    found = tuple(value.shape)
-    if found != tuple(shape):
-        why = (instead or {}).get(found, "look at what each step does to the shape")
-        wanted = "a single number (shape [])" if not shape else f"shape {list(shape)}"
-        raise Mistake(f"{name} returns the wrong shape: {list(found)} and not {wanted}; {why}")
-    if not value.dtype.is_floating_point:
-        raise Mistake(f"{name} returns the wrong dtype, {value.dtype}: it should be a float")
-    if bool(torch.isnan(value).any()):
-        raise Mistake(f"{name} returns nan: something is divided by zero, or ∞ meets 0 or ∞")
-    if not bool(torch.isfinite(value).all()):
-        raise Mistake(f"{name} returns an infinite number: look for a division by (almost) zero")
-    return value
-
-
-def number(name: str, value: Any) -> float:
-    """``value`` as a finite float.
-
-    Raises:
-        Mistake: when it is not one number.
-    """
-    plain = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-    try:
-        if isinstance(plain, bool | str | complex) or np.size(plain) != 1:
-            raise TypeError
-        result = float(np.ravel(plain)[0])
-    except (TypeError, ValueError):
-        raise Mistake(f"{name} must return one number, not a {type(value).__name__}") from None
-    if not np.isfinite(result):
-        raise Mistake(f"{name} returns {result}: look for a division by zero")
-    return result
-
-
-def _array(value: ArrayLike) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value, dtype=np.float64)
-
-
-def _agree(a: ArrayLike, b: ArrayLike, tolerance: float) -> bool:
-    a, b = _array(a), _array(b)
-    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def judge(name: str, cases: Sequence[Case], tolerance: float = 1e-5) -> None:
-    """Compare every case with its oracle; name the mistake that explains all of them.
-
-    Raises:
-        Mistake: when one differs by more than ``tolerance``, relative or absolute.
+        Mistake: when a case differs by more than ``tolerance``.
     """
     bad = [case for case in cases if not _agree(case.value, case.right, tolerance)]
     if not bad:
         return
-    for sentence in bad[0].mistakes:
-        if all(
-            sentence in case.mistakes and _agree(case.value, case.mistakes[sentence], tolerance)
-            for case in cases
-        ):
-            raise Mistake(f"{name}: {sentence}")
-    case = bad[0]
-    value, right = np.broadcast_arrays(_array(case.value), _array(case.right))
+    if said := _explain(cases, mistakes, tolerance):
+        raise Mistake(f"{name}: {said}")
+    value, right = _array(bad[0].value), _array(bad[0].right)
     close = np.isclose(value, right, rtol=tolerance, atol=tolerance)
-    place = tuple(int(i) for i in np.argwhere(~close)[0])
-    at = f" at index {list(place)}" if place else ""
+    place = np.argwhere(~close)[0].tolist()
+    first = f"\n(they differ first at index {place})" if place else ""
+    given = "\n  ".join(f"{key} = {show(x)}" for key, x in bad[0].inputs.items())
     raise Mistake(
-        f"{name}: not right yet, and not one of the usual slips. For {case.given} it gives "
-        f"{value[place]:.4f}{at}, expected {right[place]:.4f}"
+        f"{name}: not right yet, and not one of the usual slips. For\n  {given}\n"
+        f"{what} {show(value)}\nand should be {show(right)}{first}"
     )
 
 
-# ------------------------------------------------------------------------ checks told by a table
+def _explain(cases: Sequence[Case], mistakes: dict[str, Rule], tolerance: float) -> str | None:
+    """The first sentence whose mistake gives, for every case, what the learner's function gave."""
+    if all(_agree(case.value, case.right, tolerance) for case in cases):
+        return None
+    for said, slip in mistakes.items():
+        if all(_agree(case.value, slip(*case.inputs.values()), tolerance) for case in cases):
+            return said
+    return None
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value) if isinstance(value, str) else np.asarray(value, dtype=np.float64)
+
+
+def _agree(a: Any, b: Any, tolerance: float) -> bool:
+    if isinstance(a, str):
+        return a == b
+    a, b = _array(a), _array(b)
+    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def show(x: Any) -> str:
+    """``x`` for a message: three digits, at most 12 numbers a line and 4 lines.
+
+    >>> show(np.arange(15) / 7)
+    '[0, 0.143, 0.286, 0.429, 0.571, 0.714, 0.857, 1, 1.14, 1.29, 1.43, 1.57, … 15 numbers]'
+    >>> show(np.eye(5, 2)).splitlines()[-2:]
+    ['    [     0,      0]', '    … 5 rows']
+    """
+    if callable(x) or isinstance(x, str):
+        return f"the function {function_name(x)}" if callable(x) else repr(x)
+    array = _array(x)
+    if array.ndim == 0:
+        return f"{float(array):.3g}"
+    width = 6 if array.ndim > 1 else 1
+    lines = []
+    for row in array.reshape(-1, array.shape[-1])[:4]:
+        more = f", … {len(row)} numbers" if len(row) > 12 else ""
+        lines.append(f"[{', '.join(f'{v:{width}.3g}' for v in row[:12])}{more}]")
+    if array.ndim == 1:
+        return lines[0]
+    more = [f"… {len(array)} rows"] if len(array) > 4 else []
+    return "\n    ".join(["", *lines, *more])
+
+
+# --------------------------------------------------------------------------- what several checks draw
 
 
 def ragged(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
@@ -223,112 +291,6 @@ def ragged(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
     return np.arange(width) < lengths[:, None]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A check of one function, told by what to draw, what is right and what the usual slips give.
-
-    ``right`` and ``mistakes`` take the drawn inputs by name, as numpy arrays and plain numbers; the
-    learner's function gets them in the same order, arrays as float64 tensors.
-
-    Attributes:
-        title: printed after the ✓.
-        draw: (generator, number of the call) → inputs.
-        right: the oracle.
-        mistakes: from the sentence that names a mistake to the function that makes it.
-        calls: how often the learner's function is called.
-        instead: from a likely wrong shape, in terms of the inputs, to the sentence that explains it.
-        through: the input that a gradient must flow to, compared with finite differences of ``right``.
-        data: inputs that no gradient may flow to.
-        tolerance: of ``judge``.
-    """
-
-    title: str
-    draw: Callable[[np.random.Generator, int], dict[str, Any]]
-    right: Callable[..., Any]
-    mistakes: dict[str, Callable[..., Any]]
-    calls: int = 3
-    instead: Callable[..., dict[tuple[int, ...], str]] = lambda **inputs: {}
-    through: str | None = None
-    data: tuple[str, ...] = ()
-    tolerance: float = 1e-5
-
-    def __call__(self, fn: Any, seed: int | None = None) -> None:
-        """Check ``fn`` with fresh inputs, or with those of ``seed``.
-
-        Raises:
-            Mistake: with a sentence that says what is wrong.
-        """
-        with checking(self.title, seed) as rng:
-            name, cases, slopes = function_name(fn), [], []
-            for turn in range(self.calls):
-                inputs = self.draw(rng, turn)
-                result, given = call(fn, **{k: self._tensor(k, x) for k, x in inputs.items()})
-                right = self.right(**inputs)
-                value = self._value(name, result, right, inputs)
-                named = {said: _flat(slip(**inputs)) for said, slip in self.mistakes.items()}
-                words = ", ".join(f"{k} = {_short(x)}" for k, x in inputs.items())
-                cases.append(Case(words, value, _flat(right), named))
-                slopes.append((result, given, inputs))
-            judge(name, cases, self.tolerance)
-            if self.through:
-                for result, given, inputs in slopes:
-                    self._check_gradient(name, result, given, inputs)
-
-    def _tensor(self, key: str, value: Any) -> Any:
-        if not isinstance(value, np.ndarray):
-            return value
-        return torch.tensor(value, requires_grad=key == self.through or key in self.data)
-
-    def _value(self, name: str, result: Any, right: Any, inputs: dict[str, Any]) -> Any:
-        if isinstance(right, tuple):
-            if not isinstance(result, tuple | list) or len(result) != len(right):
-                raise Mistake(f"{name} must return {len(right)} numbers, as its last line says")
-            return np.array([number(name, part) for part in result])
-        if np.ndim(right) == 0 and not self.through and not isinstance(result, Tensor):
-            return number(name, result)
-        return tensor(name, result, np.shape(right), self.instead(**inputs))
-
-    def _check_gradient(
-        self, name: str, value: Tensor, given: dict[str, Any], inputs: dict[str, Any]
-    ) -> None:
-        if not value.requires_grad:
-            raise Mistake(
-                f"{name}: the value is right, but no gradient flows to {self.through}; something cuts it "
-                "off (detach, no_grad, item, numpy)"
-            )
-        keys = (self.through, *self.data)
-        slope, *others = torch.autograd.grad(value, [given[key] for key in keys], allow_unused=True)
-        for key, other in zip(self.data, others, strict=True):
-            if other is not None and bool((other != 0).any()):
-                raise Mistake(
-                    f"{name}: the value is right, but a detach is missing: gradient flows through "
-                    f"`{key}`, which is data"
-                )
-        x, h = inputs[self.through], 1e-6
-        right = np.zeros_like(x)
-        for place in np.ndindex(x.shape):
-            ends = [
-                self.right(**{**inputs, self.through: x + sign * h * _place(x, place)})
-                for sign in (1, -1)
-            ]
-            right[place] = (ends[0] - ends[1]) / (2 * h)
-        slope = torch.zeros_like(given[self.through]) if slope is None else slope
-        judge(name, [Case(f"the gradient by {self.through}", slope, right)], 1e-4)
-
-
-def _place(x: np.ndarray, place: tuple[int, ...]) -> np.ndarray:
-    one = np.zeros_like(x)
-    one[place] = 1
-    return one
-
-
-def _flat(result: Any) -> Any:
-    return np.hstack(result) if isinstance(result, tuple) else result
-
-
-def _short(x: Any) -> str:
-    if isinstance(x, np.ndarray) and x.size > 6:
-        return f"an array {list(x.shape)}"
-    if isinstance(x, np.ndarray):
-        return str(x.round(3).tolist())
-    return f"{x:.3g}" if isinstance(x, float) else "…" if callable(x) else str(x)
+def softmax(x: np.ndarray) -> np.ndarray:
+    """The chances of a vector of logits."""
+    return np.exp(x) / np.exp(x).sum()

@@ -41,22 +41,17 @@ check_best_of_n = Check(
     right=_best_of_n,
     mistakes={
         "this is the chance that the best is *at most* this good; take differences": _powers,
-        "each chance is raised to the power n: that is the chance that all n draws are this answer": (
-            lambda probs, n: probs**n
-        ),
-        "chances to the power n, made to add up to 1; the best of n does not sharpen like this": (
-            lambda probs, n: probs**n / (probs**n).sum()
-        ),
-        "this is the chance that the answer is *among* the n draws": (
-            lambda probs, n: 1 - (1 - probs) ** n
-        ),
-        "the worst of n, not the best": lambda probs, n: _best_of_n(probs[::-1], n)[::-1],
-        "n is one too small": lambda probs, n: np.diff(np.cumsum(probs) ** (n - 1), prepend=0.0),
-        "n is one too large": lambda probs, n: np.diff(np.cumsum(probs) ** (n + 1), prepend=0.0),
-        "the chance is multiplied by n": lambda probs, n: n * probs,
-        "n·p·P(one draw is at most this good)^(n−1) is for continuous scores; here answers repeat": (
-            lambda probs, n: n * probs * np.cumsum(probs) ** (n - 1)
-        ),
+        "each chance is raised to the power n: that is "
+        "the chance that all n draws are this answer": lambda p, n: p**n,
+        "chances to the power n, made to add up to 1; "
+        "the best of n does not sharpen like this": lambda p, n: p**n / (p**n).sum(),
+        "this is the chance that the answer is *among* the n draws": lambda p, n: 1 - (1 - p) ** n,
+        "the worst of n, not the best": lambda p, n: _best_of_n(p[::-1], n)[::-1],
+        "n is one too small": lambda p, n: np.diff(np.cumsum(p) ** (n - 1), prepend=0.0),
+        "n is one too large": lambda p, n: np.diff(np.cumsum(p) ** (n + 1), prepend=0.0),
+        "the chance is multiplied by n": lambda p, n: n * p,
+        "n·p·P(one draw is at most this good)^(n−1) is "
+        "for continuous scores; here answers repeat": lambda p, n: n * p * np.cumsum(p) ** (n - 1),
     },
 )
 
@@ -84,23 +79,21 @@ check_binary_kl = Check(
     right=_binary_kl,
     tolerance=1e-7,
     mistakes={
-        "this is the formula for scores that never tie, log n − (n−1)/n": (
-            lambda p, n: math.log(n) - (n - 1) / n
+        "this is the formula for scores that never tie, log n − (n−1)/n": lambda p, n: (
+            math.log(n) - (n - 1) / n
         ),
         "this is the limit n → ∞": lambda p, n: -math.log(p),
         "the direction is turned round: KL(base‖best)": lambda p, n: _two(p, 1 - (1 - p) ** n),
-        "wrong answers are left out: they have a term too": (
-            lambda p, n: (1 - (1 - p) ** n) * math.log((1 - (1 - p) ** n) / p)
+        "wrong answers are left out: they have a term too": lambda p, n: (
+            (1 - (1 - p) ** n) * math.log((1 - (1 - p) ** n) / p)
         ),
         "the success rate is taken as n·p": lambda p, n: _two(min(n * p, 0.999999), p),
-        "the success rate is taken as p^n: that is the chance that *all* draws are right": (
-            lambda p, n: _two(p**n, p)
-        ),
+        "the success rate is taken as p^n: that is the "
+        "chance that *all* draws are right": lambda p, n: _two(p**n, p),
         "this is the success rate, not the KL": lambda p, n: 1 - (1 - p) ** n,
-        "the weights of the two terms are the base's; in KL(best‖base) they are the best-of-n's": (
-            lambda p, n: (
-                p * math.log((1 - (1 - p) ** n) / p) + (1 - p) * math.log((1 - p) ** (n - 1))
-            )
+        "the weights of the two terms are the base's; in KL(best‖base) they are the "
+        "best-of-n's": lambda p, n: (
+            p * math.log((1 - (1 - p) ** n) / p) + (1 - p) * math.log((1 - p) ** (n - 1))
         ),
         "the logarithm is to base 2: bits, not nats": lambda p, n: _binary_kl(p, n) / math.log(2),
     },
@@ -129,35 +122,37 @@ check_gold_peak = Check(
     },
     right=_gold_peak,
     mistakes={
-        "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": (
-            lambda alpha, beta: (alpha / (2 * beta), alpha**2 / (4 * beta))
+        "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": lambda a, b: (
+            a / (2 * b),
+            a**2 / (4 * b),
         ),
-        "this is where the reward is back at 0, not where it turns": (
-            lambda alpha, beta: (math.exp(alpha / beta), 0.0)
+        "this is where the reward is back at 0, not where it turns": lambda a, b: (
+            math.exp(a / b),
+            0.0,
         ),
-        "the product rule is incomplete: d·log d has the slope log d *+ 1*": (
-            lambda alpha, beta: (math.exp(alpha / beta), beta * math.exp(alpha / beta))
+        "the product rule is incomplete: d·log d has the slope log d *+ 1*": lambda a, b: (
+            math.exp(a / b),
+            b * math.exp(a / b),
         ),
-        "the sign of the 1 is wrong in the exponent": lambda alpha, beta: (
-            math.exp(alpha / beta + 1),
-            -beta * math.exp(alpha / beta + 1),
+        "the sign of the 1 is wrong in the exponent": lambda a, b: (
+            math.exp(a / b + 1),
+            -b * math.exp(a / b + 1),
         ),
-        "the place is right; the height is not: put d* into the form": (
-            lambda alpha, beta: (math.exp(alpha / beta - 1), alpha * math.exp(alpha / beta - 1))
+        "the place is right; the height is not: put d* into the form": lambda a, b: (
+            math.exp(a / b - 1),
+            a * math.exp(a / b - 1),
         ),
-        "the first number is the KL; d is its root": (
-            lambda alpha, beta: (
-                math.exp(alpha / beta - 1) ** 2,
-                beta * math.exp(alpha / beta - 1),
-            )
+        "the first number is the KL; d is its root": lambda a, b: (
+            math.exp(a / b - 1) ** 2,
+            b * math.exp(a / b - 1),
         ),
-        "the two numbers have changed places": lambda alpha, beta: (
-            beta * math.exp(alpha / beta - 1),
-            math.exp(alpha / beta - 1),
+        "the two numbers have changed places": lambda a, b: (
+            b * math.exp(a / b - 1),
+            math.exp(a / b - 1),
         ),
-        "α and β are exchanged": lambda alpha, beta: (
-            math.exp(beta / alpha - 1),
-            alpha * math.exp(beta / alpha - 1),
+        "α and β are exchanged": lambda a, b: (
+            math.exp(b / a - 1),
+            a * math.exp(b / a - 1),
         ),
     },
 )
@@ -183,26 +178,23 @@ check_pass_at_k = Check(
     calls=4,
     tolerance=1e-7,
     mistakes={
-        "this draws *with* replacement, 1 − (1 − c/n)^k. With n answers at hand it is biased": (
-            lambda n, c, k: 1 - (1 - c / n) ** k
-        ),
+        "this draws *with* replacement, 1 − (1 − c/n)^k. "
+        "With n answers at hand it is biased": lambda n, c, k: 1 - (1 - c / n) ** k,
         "this is pass@1": lambda n, c, k: c / n,
-        "this is the chance that none is right; take it from 1": (
-            lambda n, c, k: 1 - _pass_at_k(n, c, k)
+        "this is the chance that none is right; take it from 1": lambda n, c, k: (
+            1 - _pass_at_k(n, c, k)
         ),
         "this is the chance that all k are right": lambda n, c, k: (
             math.comb(c, k) / math.comb(n, k)
         ),
-        "k answers with c/n each are added up; the chances overlap": (
-            lambda n, c, k: min(1.0, k * c / n)
+        "k answers with c/n each are added up; the chances overlap": lambda n, c, k: min(
+            1.0, k * c / n
         ),
         "this says whether any of the n is right: pass@n": lambda n, c, k: float(c > 0),
-        "the two binomials are upside down or exchanged: n − c wrong answers are chosen from": (
-            lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k)
-        ),
-        "with fewer than k wrong answers a right one is certain; yours gives something else there": (
-            lambda n, c, k: 0.0 if n - c < k else _pass_at_k(n, c, k)
-        ),
+        "the two binomials are upside down or exchanged: n "
+        "− c wrong answers are chosen from": lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k),
+        "with fewer than k wrong answers a right one is certain; yours "
+        "gives something else there": lambda n, c, k: 0.0 if n - c < k else _pass_at_k(n, c, k),
     },
 )
 
@@ -237,40 +229,30 @@ check_calibration_error = Check(
     draw=_draw_calibration,
     right=_ece,
     mistakes={
-        "all bins count the same; weigh each with its number of answers": (
-            lambda confidence, correct, bins: float(
-                np.mean([abs(c.mean() - r.mean()) for c, r in _bins(confidence, correct, bins)])
-            )
+        "all bins count the same; weigh each with its number of answers": lambda conf, right, k: (
+            np.mean([abs(c.mean() - r.mean()) for c, r in _bins(conf, right, k)])
         ),
-        "the gaps keep their signs, so that over- and under-confidence cancel": (
-            lambda confidence, correct, bins: float(confidence.mean() - correct.mean())
+        "the gaps keep their signs, so that over- and "
+        "under-confidence cancel": lambda conf, right, k: conf.mean() - right.mean(),
+        "this is the Brier score, the mean square": lambda conf, right, k: (
+            (conf - right) ** 2
+        ).mean(),
+        "the gap is taken answer by answer, before averaging in the bins": lambda conf, right, k: (
+            np.abs(conf - right).mean()
         ),
-        "this is the Brier score, the mean square": lambda confidence, correct, bins: float(
-            ((confidence - correct) ** 2).mean()
+        "the gaps are squared": lambda conf, right, k: sum(
+            len(c) / len(conf) * (c.mean() - r.mean()) ** 2 for c, r in _bins(conf, right, k)
         ),
-        "the gap is taken answer by answer, before averaging in the bins": (
-            lambda confidence, correct, bins: float(np.abs(confidence - correct).mean())
+        "this is the largest gap, the maximum calibration error": lambda conf, right, k: max(
+            abs(c.mean() - r.mean()) for c, r in _bins(conf, right, k)
         ),
-        "the gaps are squared": lambda confidence, correct, bins: sum(
-            len(c) / len(confidence) * (c.mean() - r.mean()) ** 2
-            for c, r in _bins(confidence, correct, bins)
+        "the middle of each bin stands for its mean confidence": lambda conf, right, k: sum(
+            len(c) / len(conf) * abs((min(int(c[0] * k), k - 1) + 0.5) / k - r.mean())
+            for c, r in _bins(conf, right, k)
         ),
-        "this is the largest gap, the maximum calibration error": (
-            lambda confidence, correct, bins: max(
-                abs(c.mean() - r.mean()) for c, r in _bins(confidence, correct, bins)
-            )
-        ),
-        "the middle of each bin stands for its mean confidence": (
-            lambda confidence, correct, bins: sum(
-                len(c)
-                / len(confidence)
-                * abs((min(int(c[0] * bins), bins - 1) + 0.5) / bins - r.mean())
-                for c, r in _bins(confidence, correct, bins)
-            )
-        ),
-        "this is the accuracy": lambda confidence, correct, bins: float(correct.mean()),
-        "the number of bins is fixed at 15; use the argument": (
-            lambda confidence, correct, bins: _ece(confidence, correct, 15)
+        "this is the accuracy": lambda conf, right, k: right.mean(),
+        "the number of bins is fixed at 15; use the argument": lambda conf, right, k: _ece(
+            conf, right, 15
         ),
     },
 )

@@ -1,11 +1,10 @@
 """Checks of the exercises on PPO (notebook 05)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, ragged
+from rlvr_lab.checks.kit import Check, ragged, seen
 
 __all__ = [
     "check_clip_slope",
@@ -42,39 +41,31 @@ check_clip_slope = Check(
     right=_clip_slope,
     mistakes={
         "the slope is 0 everywhere outside the range. The minimum keeps it where the ratio has moved "
-        "the *wrong* way, so that a mistake can still be undone": (
-            lambda ratio, advantages, clip: np.where(_outside(ratio, clip), 0.0, advantages)
+        "the *wrong* way, so that a mistake can still be undone": lambda rho, a, clip: np.where(
+            _outside(rho, clip), 0.0, a
         ),
-        "there is no clip: the slope is A everywhere": lambda ratio, advantages, clip: advantages,
-        "the cases are exchanged: flat where the ratio has moved the wrong way": (
-            lambda ratio, advantages, clip: np.where(
-                _outside(ratio, clip) & (_clip_slope(ratio, advantages, clip) != 0), 0.0, advantages
-            )
+        "there is no clip: the slope is A everywhere": lambda rho, a, clip: a,
+        "the cases are exchanged: flat where the ratio has moved the wrong "
+        "way": lambda rho, a, clip: np.where(
+            _outside(rho, clip) & (_clip_slope(rho, a, clip) != 0), 0.0, a
         ),
-        "only the upper end is there: with a negative advantage the lower end counts": (
-            lambda ratio, advantages, clip: np.where(ratio > 1 + clip, 0.0, advantages)
+        "only the upper end is there: with a negative "
+        "advantage the lower end counts": lambda rho, a, clip: np.where(rho > 1 + clip, 0.0, a),
+        "only the lower end is there: with a positive "
+        "advantage the upper end counts": lambda rho, a, clip: np.where(rho < 1 - clip, 0.0, a),
+        "this is the value of the objective, not its slope": lambda rho, a, clip: np.minimum(
+            rho * a, np.clip(rho, 1 - clip, 1 + clip) * a
         ),
-        "only the lower end is there: with a positive advantage the upper end counts": (
-            lambda ratio, advantages, clip: np.where(ratio < 1 - clip, 0.0, advantages)
+        "the slope is multiplied by the ratio. That is the slope "
+        "by log π; here it is by the ratio": lambda rho, a, clip: rho * _clip_slope(rho, a, clip),
+        "the sign is flipped: this is the slope of the loss": lambda rho, a, clip: (
+            -_clip_slope(rho, a, clip)
         ),
-        "this is the value of the objective, not its slope": (
-            lambda ratio, advantages, clip: np.minimum(
-                ratio * advantages, np.clip(ratio, 1 - clip, 1 + clip) * advantages
-            )
+        "the slope is 1 or 0; it is A or 0": lambda rho, a, clip: (
+            (_clip_slope(rho, a, clip) != 0) * 1.0
         ),
-        "the slope is multiplied by the ratio. That is the slope by log π; here it is by the ratio": (
-            lambda ratio, advantages, clip: ratio * _clip_slope(ratio, advantages, clip)
-        ),
-        "the sign is flipped: this is the slope of the loss": (
-            lambda ratio, advantages, clip: -_clip_slope(ratio, advantages, clip)
-        ),
-        "the slope is 1 or 0; it is A or 0": (
-            lambda ratio, advantages, clip: (_clip_slope(ratio, advantages, clip) != 0) * 1.0
-        ),
-        "answers with a negative advantage get no slope at all": (
-            lambda ratio, advantages, clip: np.where(
-                advantages > 0, _clip_slope(ratio, advantages, clip), 0.0
-            )
+        "answers with a negative advantage get no slope at all": lambda rho, a, clip: np.where(
+            a > 0, _clip_slope(rho, a, clip), 0.0
         ),
     },
 )
@@ -105,70 +96,49 @@ def _token_rewards(rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, be
     return out
 
 
-def _paid(rewards: Any, where: np.ndarray) -> np.ndarray:
-    return rewards[:, None] * where
+def _at_end(rewards: np.ndarray, mask: np.ndarray, shift: int = 0) -> np.ndarray:
+    """Each answer's reward on its last token, or ``shift`` places behind it, among zeros."""
+    end = np.arange(mask.shape[1]) == mask.sum(axis=1, keepdims=True) - 1
+    return rewards[:, None] * np.roll(end, shift, axis=1)
 
 
-def _ends(mask: np.ndarray) -> np.ndarray:
-    return np.arange(mask.shape[1]) == mask.sum(axis=1, keepdims=True) - 1
-
-
-Pay = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]  # rewards, k1, mask, β
-
-
-def _pay(rule: Pay) -> Callable[..., np.ndarray]:
-    def mistaken(
-        rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, beta: float
-    ) -> np.ndarray:
-        return rule(rewards, logprobs - ref_logprobs, mask, beta)
-
-    return mistaken
-
+TOKEN_REWARD_MISTAKES = {  # of the rewards, the log-ratios, the mask and β
+    "the sign of the KL is flipped: the policy is "
+    "paid for leaving the reference": lambda r, k1, m, b: b * k1 * m + _at_end(r, m),
+    "the reward stands in the last column, which for short answers is "
+    "padding": lambda r, k1, m, b: (
+        -b * k1 * m + r[:, None] * (np.arange(m.shape[1]) == m.shape[1] - 1)
+    ),
+    "the reward is paid on every token: long answers would earn more": lambda r, k1, m, b: (
+        (-b * k1 + r[:, None]) * m
+    ),
+    "the reward stands on the first token": lambda r, k1, m, b: (
+        -b * k1 * m + r[:, None] * (np.arange(m.shape[1]) == 0)
+    ),
+    "the reward stands one place before the last token": lambda r, k1, m, b: (
+        -b * k1 * m + _at_end(r, m, -1)
+    ),
+    "padding pays the KL toll too": lambda r, k1, m, b: -b * k1 + _at_end(r, m),
+    "β is not used": lambda r, k1, m, b: -k1 * m + _at_end(r, m),
+    "β multiplies the reward too": lambda r, k1, m, b: b * (_at_end(r, m) - k1 * m),
+    "the last token does not pay the toll": lambda r, k1, m, b: (
+        _at_end(r, m) - b * k1 * m * (_at_end(1 + 0 * r, m) == 0)
+    ),
+    "the KL of the whole answer is taken off the last token. The sum is right, but no token learns "
+    "which of them went astray": lambda r, k1, m, b: _at_end(r - b * (k1 * m).sum(axis=1), m),
+    "there is no KL in it at all": lambda r, k1, m, b: _at_end(r, m),
+    "negative log-ratios are set to 0. That is AlpacaFarm's clamp, which "
+    "counts too much": lambda r, k1, m, b: -b * np.maximum(k1, 0) * m + _at_end(r, m),
+}
 
 check_token_rewards = Check(
     "token_rewards: a toll on every token, the reward on the last",
     draw=_draw_rewards,
     right=_token_rewards,
-    instead=lambda rewards, **rest: {
+    instead=lambda rewards, *rest: {
         rewards.shape: "this is one number an answer; each token gets a reward of its own"
     },
-    mistakes={
-        "the sign of the KL is flipped: the policy is paid for leaving the reference": _pay(
-            lambda r, k1, mask, beta: beta * k1 * mask + _paid(r, _ends(mask))
-        ),
-        "the reward stands in the last column, which for short answers is padding": _pay(
-            lambda r, k1, mask, beta: (
-                -beta * k1 * mask + _paid(r, np.arange(mask.shape[1]) == mask.shape[1] - 1)
-            )
-        ),
-        "the reward is paid on every token: long answers would earn more": _pay(
-            lambda r, k1, mask, beta: (-beta * k1 + r[:, None]) * mask
-        ),
-        "the reward stands on the first token": _pay(
-            lambda r, k1, mask, beta: -beta * k1 * mask + _paid(r, np.arange(mask.shape[1]) == 0)
-        ),
-        "the reward stands one place before the last token": _pay(
-            lambda r, k1, mask, beta: -beta * k1 * mask + _paid(r, np.roll(_ends(mask), -1, axis=1))
-        ),
-        "padding pays the KL toll too": _pay(
-            lambda r, k1, mask, beta: -beta * k1 + _paid(r, _ends(mask))
-        ),
-        "β is not used": _pay(lambda r, k1, mask, beta: -k1 * mask + _paid(r, _ends(mask))),
-        "β multiplies the reward too": _pay(
-            lambda r, k1, mask, beta: beta * (_paid(r, _ends(mask)) - k1 * mask)
-        ),
-        "the last token does not pay the toll": _pay(
-            lambda r, k1, mask, beta: np.where(_ends(mask), r[:, None], -beta * k1 * mask)
-        ),
-        "the KL of the whole answer is taken off the last token. The sum is right, but no token learns "
-        "which of them went astray": _pay(
-            lambda r, k1, mask, beta: _paid(r - beta * (k1 * mask).sum(axis=1), _ends(mask))
-        ),
-        "there is no KL in it at all": _pay(lambda r, k1, mask, beta: _paid(r, _ends(mask))),
-        "negative log-ratios are set to 0. That is AlpacaFarm's clamp, which counts too much": _pay(
-            lambda r, k1, mask, beta: -beta * np.maximum(k1, 0) * mask + _paid(r, _ends(mask))
-        ),
-    },
+    mistakes=seen(lambda r, new, ref, m, b: (r, new - ref, m, b), TOKEN_REWARD_MISTAKES),
 )
 
 
@@ -188,35 +158,30 @@ check_state_columns = Check(
         "prompt_length": int(rng.integers(3, 5)),
     },
     right=_state_columns,
-    instead=lambda values, prompt_length: {
-        values.shape: "this is the whole row; the prompt's own places belong to no token of the answer",
+    instead=lambda v, p: {
+        v.shape: "this is the whole row; the prompt's own places belong to no token of the answer",
         (
-            len(values),
-            values.shape[1] - prompt_length - 1,
+            len(v),
+            v.shape[1] - p - 1,
         ): "one token of the answer has no value: it is the first or the last that is missing",
         (
-            len(values),
-            values.shape[1] - prompt_length + 1,
+            len(v),
+            v.shape[1] - p + 1,
         ): "this is one column too many: behind the last token nothing is decided any more",
     },
     mistakes={
         "the values are shifted by one: each is read at its token's own place, where the network has "
-        "already seen what it is to judge": lambda values, prompt_length: values[:, prompt_length:],
-        "the values are shifted by one the other way: each is read one token too early": (
-            lambda values, prompt_length: values[:, prompt_length - 2 : -2]
+        "already seen what it is to judge": lambda v, p: v[:, p:],
+        "the values are shifted by one the other way: "
+        "each is read one token too early": lambda v, p: v[:, p - 2 : -2],
+        "the columns are right for the first token, but the order is reversed": lambda v, p: (
+            _state_columns(v, p)[:, ::-1]
         ),
-        "the columns are right for the first token, but the order is reversed": (
-            lambda values, prompt_length: _state_columns(values, prompt_length)[:, ::-1]
-        ),
-        "these are the prompt's columns": lambda values, prompt_length: values[
-            :, : values.shape[1] - prompt_length
-        ],
-        "every token gets the value of the prompt": lambda values, prompt_length: np.repeat(
-            values[:, prompt_length - 1 : prompt_length], values.shape[1] - prompt_length, axis=1
+        "these are the prompt's columns": lambda v, p: v[:, : v.shape[1] - p],
+        "every token gets the value of the prompt": lambda v, p: np.repeat(
+            v[:, p - 1 : p], v.shape[1] - p, axis=1
         ),
         "the shift is right, but the first value is that of the first token's own place: the row was "
-        "rolled, and the last value has come round": lambda values, prompt_length: np.roll(
-            values[:, prompt_length:], 1, axis=1
-        ),
+        "rolled, and the last value has come round": lambda v, p: np.roll(v[:, p:], 1, axis=1),
     },
 )

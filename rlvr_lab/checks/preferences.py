@@ -20,8 +20,7 @@ def _log_sigmoid(x: Any) -> Any:
     return -np.log1p(np.exp(-np.asarray(x)))
 
 
-def _wrong_shape(**inputs: Any) -> dict[tuple[int, ...], str]:
-    pairs = next(x for x in inputs.values() if isinstance(x, np.ndarray))
+def _shapes(pairs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
     return {pairs.shape: "this is still one number a pair; average them"}
 
 
@@ -44,32 +43,26 @@ check_bradley_terry_loss = Check(
     },
     right=_bradley_terry,
     through="chosen",
-    instead=_wrong_shape,
+    instead=_shapes,
     mistakes={
-        "the sign is flipped: this is a log-likelihood, and a loss is minimised": (
-            lambda chosen, rejected: -_bradley_terry(chosen, rejected)
+        "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
+            -_bradley_terry(w, x)
         ),
-        "chosen and rejected are exchanged": lambda chosen, rejected: _bradley_terry(
-            rejected, chosen
+        "chosen and rejected are exchanged": lambda w, x: _bradley_terry(x, w),
+        "the logarithm is missing: this averages the chances themselves": lambda w, x: (
+            -np.exp(_log_sigmoid(w - x)).mean()
         ),
-        "the logarithm is missing: this averages the chances themselves": (
-            lambda chosen, rejected: float(-np.exp(_log_sigmoid(chosen - rejected)).mean())
+        "the sigmoid is missing: this is the plain margin, which has no bottom": lambda w, x: (
+            -(w - x).mean()
         ),
-        "the sigmoid is missing: this is the plain margin, which has no bottom": (
-            lambda chosen, rejected: float(-(chosen - rejected).mean())
-        ),
-        "each score goes through a sigmoid by itself. Only the difference means anything": (
-            lambda chosen, rejected: float(-(_log_sigmoid(chosen) + _log_sigmoid(-rejected)).mean())
-        ),
-        "the margins are averaged before the logarithm: a mean pair is not the mean of the pairs": (
-            lambda chosen, rejected: float(-_log_sigmoid((chosen - rejected).mean()))
-        ),
-        "the pairs are added up; average them": (
-            lambda chosen, rejected: _bradley_terry(chosen, rejected) * len(chosen)
-        ),
-        "this is a hinge, max(0, 1 − margin), and no likelihood": (
-            lambda chosen, rejected: float(np.maximum(0, 1 - chosen + rejected).mean())
-        ),
+        "each score goes through a sigmoid by itself. Only "
+        "the difference means anything": lambda w, x: -(_log_sigmoid(w) + _log_sigmoid(-x)).mean(),
+        "the margins are averaged before the logarithm: "
+        "a mean pair is not the mean of the pairs": lambda w, x: -_log_sigmoid((w - x).mean()),
+        "the pairs are added up; average them": lambda w, x: _bradley_terry(w, x) * len(w),
+        "this is a hinge, max(0, 1 − margin), and no likelihood": lambda w, x: np.maximum(
+            0, 1 - w + x
+        ).mean(),
     },
 )
 
@@ -100,26 +93,20 @@ check_regularised_optimum = Check(
     right=_optimum,
     mistakes={
         "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
-        "distance from the reference": lambda ref, rewards, beta: _normal(np.exp(rewards / beta)),
-        "the chances do not add up to 1": lambda ref, rewards, beta: ref * np.exp(rewards / beta),
-        "β multiplies the reward; a *large* β should keep the policy near the reference": (
-            lambda ref, rewards, beta: _optimum(ref, rewards, 1 / beta)
+        "distance from the reference": lambda q, r, b: _normal(np.exp(r / b)),
+        "the chances do not add up to 1": lambda q, r, b: q * np.exp(r / b),
+        "β multiplies the reward; a *large* β should keep "
+        "the policy near the reference": lambda q, r, b: _optimum(q, r, 1 / b),
+        "β is not used": lambda q, r, b: _optimum(q, r, 1.0),
+        "the sign is flipped: bad answers gain": lambda q, r, b: _optimum(q, -r, b),
+        "the exponential is missing": lambda q, r, b: _normal(q * np.abs(r) / b),
+        "the reference is added to the exponent, not its logarithm": lambda q, r, b: _normal(
+            np.exp(q + r / b)
         ),
-        "β is not used": lambda ref, rewards, beta: _optimum(ref, rewards, 1.0),
-        "the sign is flipped: bad answers gain": lambda ref, rewards, beta: _optimum(
-            ref, -rewards, beta
-        ),
-        "the exponential is missing": lambda ref, rewards, beta: _normal(
-            ref * np.abs(rewards) / beta
-        ),
-        "the reference is added to the exponent, not its logarithm": (
-            lambda ref, rewards, beta: _normal(np.exp(ref + rewards / beta))
-        ),
-        "the logarithm of the reference is divided by β too: π_ref is raised to the power 1/β": (
-            lambda ref, rewards, beta: _normal(np.exp((np.log(ref) + rewards) / beta))
-        ),
-        "this is the best answer alone: the limit β → 0": lambda ref, rewards, beta: (
-            (np.arange(len(ref)) == rewards.argmax()) * 1.0
+        "the logarithm of the reference is divided by β too: "
+        "π_ref is raised to the power 1/β": lambda q, r, b: _normal(np.exp((np.log(q) + r) / b)),
+        "this is the best answer alone: the limit β → 0": lambda q, r, b: (
+            (np.arange(len(q)) == r.argmax()) * 1.0
         ),
     },
 )
@@ -159,53 +146,28 @@ check_dpo_loss = Check(
     right=_dpo,
     through="chosen",
     data=("ref_chosen", "ref_rejected"),
-    instead=_wrong_shape,
+    instead=_shapes,
     mistakes={
-        "the reference is not in it": lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
-            _of_margin(beta * (chosen - rejected))
+        "the reference is not in it": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
+        "β is not used": lambda w, x, rw, rx, b: _dpo(w, x, rw, rx, 1.0),
+        "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b: (
+            b * _dpo(w, x, rw, rx, 1.0)
         ),
-        "β is not used": lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
-            chosen, rejected, ref_chosen, ref_rejected, 1.0
-        ),
-        "β multiplies the loss; it belongs inside the sigmoid": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
-                beta * _dpo(chosen, rejected, ref_chosen, ref_rejected, 1.0)
-            )
-        ),
-        "chosen and rejected are exchanged, or the sign inside the sigmoid is flipped": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
-                rejected, chosen, ref_rejected, ref_chosen, beta
-            )
-        ),
-        "the sign of the loss is flipped": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
-                -_dpo(chosen, rejected, ref_chosen, ref_rejected, beta)
-            )
-        ),
+        "chosen and rejected are exchanged, or the sign "
+        "inside the sigmoid is flipped": lambda w, x, rw, rx, b: _dpo(x, w, rx, rw, b),
+        "the sign of the loss is flipped": lambda w, x, rw, rx, b: -_dpo(w, x, rw, rx, b),
         "policy and reference are exchanged in one of the two ratios: the references add up instead of "
-        "cancelling": lambda chosen, rejected, ref_chosen, ref_rejected, beta: _of_margin(
-            beta * ((chosen - ref_chosen) - (rejected + ref_rejected))
+        "cancelling": lambda w, x, rw, rx, b: _of_margin(b * ((w - rw) - (x + rx))),
+        "the references of the two answers are exchanged": lambda w, x, rw, rx, b: _dpo(
+            w, x, rx, rw, b
         ),
-        "the references of the two answers are exchanged": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _dpo(
-                chosen, rejected, ref_rejected, ref_chosen, beta
-            )
+        "the pairs are added up; average them": lambda w, x, rw, rx, b: (
+            _dpo(w, x, rw, rx, b) * len(w)
         ),
-        "the pairs are added up; average them": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: (
-                _dpo(chosen, rejected, ref_chosen, ref_rejected, beta) * len(chosen)
-            )
-        ),
-        "the ratio of probabilities is used; the implicit reward is its logarithm": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _of_margin(
-                beta * (np.exp(chosen - ref_chosen) - np.exp(rejected - ref_rejected))
-            )
-        ),
-        "the sigmoid is missing: the margin itself is maximised, without an end": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: float(
-                -beta * ((chosen - ref_chosen) - (rejected - ref_rejected)).mean()
-            )
-        ),
+        "the ratio of probabilities is used; the implicit reward is "
+        "its logarithm": lambda w, x, rw, rx, b: _of_margin(b * (np.exp(w - rw) - np.exp(x - rx))),
+        "the sigmoid is missing: the margin itself is "
+        "maximised, without an end": lambda w, x, rw, rx, b: -b * ((w - rw) - (x - rx)).mean(),
     },
 )
 
@@ -222,25 +184,18 @@ check_dpo_weight = Check(
     draw=_draw_dpo,
     right=_weight,
     mistakes={
-        "this is the chance of the verdict; the weight is large where the verdict is *unlikely*": (
-            lambda **given: 1 - _weight(**given)
-        ),
-        "β is not used": lambda beta, **given: _weight(beta=1.0, **given),
-        "β is in front as well: that is the whole factor of the gradient, not the weight": (
-            lambda beta, **given: beta * _weight(beta=beta, **given)
-        ),
-        "the reference is not in it": (
-            lambda chosen, rejected, ref_chosen, ref_rejected, beta: _weight(
-                chosen, rejected, 0 * ref_chosen, 0 * ref_rejected, beta
-            )
-        ),
-        "this is the slope of the sigmoid, σ(1 − σ); the weight comes from the slope of log σ": (
-            lambda **given: _weight(**given) * (1 - _weight(**given))
-        ),
-        "this is the loss of each pair": lambda **given: -np.log(1 - _weight(**given)),
-        "the weights are made to add up to 1": lambda **given: _normal(_weight(**given)),
-        "the weight is 0 or 1, a perceptron's; DPO's is smooth": (
-            lambda **given: (_weight(**given) > 0.5) * 1.0
+        "this is the chance of the verdict; the weight "
+        "is large where the verdict is *unlikely*": lambda *given: 1 - _weight(*given),
+        "β is not used": lambda *given: _weight(*given[:-1], 1.0),
+        "β is in front as well: that is the whole factor "
+        "of the gradient, not the weight": lambda *given: given[-1] * _weight(*given),
+        "the reference is not in it": lambda w, x, rw, rx, b: _weight(w, x, 0 * rw, 0 * rx, b),
+        "this is the slope of the sigmoid, σ(1 − σ); the weight "
+        "comes from the slope of log σ": lambda *given: _weight(*given) * (1 - _weight(*given)),
+        "this is the loss of each pair": lambda *given: -np.log(1 - _weight(*given)),
+        "the weights are made to add up to 1": lambda *given: _normal(_weight(*given)),
+        "the weight is 0 or 1, a perceptron's; DPO's is smooth": lambda *given: (
+            (_weight(*given) > 0.5) * 1.0
         ),
     },
 )
@@ -267,51 +222,35 @@ def _simpo(w: Any, x: Any, n: Any, m: Any, beta: float, gamma: float) -> float:
     return sum(math.log(1 + math.exp(-h)) for h in margins) / len(margins)
 
 
-def _slip(rule: Any) -> Any:
-    def mistaken(
-        chosen: Any,
-        rejected: Any,
-        chosen_lengths: Any,
-        rejected_lengths: Any,
-        beta: float,
-        gamma: float,
-    ) -> float:
-        return float(rule(chosen, rejected, chosen_lengths, rejected_lengths, beta, gamma))
-
-    return mistaken
-
-
 check_simpo_loss = Check(
     "simpo_loss: means of log-probabilities, a margin, and no reference",
     draw=_draw_simpo,
-    right=_slip(_simpo),
+    right=_simpo,
     through="chosen",
-    instead=_wrong_shape,
+    instead=_shapes,
     mistakes={
-        "the lengths are not used: longer answers have more to add up": _slip(
-            lambda w, x, n, m, b, g: _of_margin(b * (w - x) - g)
+        "the lengths are not used: longer answers have more to add up": lambda w, x, n, m, b, g: (
+            _of_margin(b * (w - x) - g)
         ),
-        "the margin γ is added: the chosen answer must win *by* γ": _slip(
-            lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, -g)
+        "the margin γ is added: the chosen answer must win *by* γ": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, m, b, -g
         ),
-        "the margin γ is missing": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0)),
-        "γ is multiplied by β; here it is given as it stands": _slip(
-            lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, b * g)
+        "the margin γ is missing": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0),
+        "γ is multiplied by β; here it is given as it stands": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, m, b, b * g
         ),
-        "the lengths of the two answers are exchanged": _slip(
-            lambda w, x, n, m, b, g: _simpo(w, x, m, n, b, g)
+        "the lengths of the two answers are exchanged": lambda w, x, n, m, b, g: _simpo(
+            w, x, m, n, b, g
         ),
-        "β is not used": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g)),
-        "chosen and rejected are exchanged": _slip(
-            lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g)
+        "β is not used": lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g),
+        "chosen and rejected are exchanged": lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g),
+        "log-probabilities are multiplied by the lengths": lambda w, x, n, m, b, g: _simpo(
+            w, x, 1 / n, 1 / m, b, g
         ),
-        "log-probabilities are multiplied by the lengths": _slip(
-            lambda w, x, n, m, b, g: _simpo(w, x, 1 / n, 1 / m, b, g)
+        "both answers are divided by the same length": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, n, b, g
         ),
-        "both answers are divided by the same length": _slip(
-            lambda w, x, n, m, b, g: _simpo(w, x, n, n, b, g)
-        ),
-        "γ is outside the sigmoid": _slip(lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g),
-        "the sign is flipped": _slip(lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g)),
+        "γ is outside the sigmoid": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g,
+        "the sign is flipped": lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g),
     },
 )

@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from rlvr_lab.checks.kit import Check
+from rlvr_lab.checks.kit import Check, softmax
 
 __all__ = ["check_conjugate_gradient", "check_fisher_product"]
 
 
 # ------------------------------------------------------------------------------------ Fisher products
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    return np.exp(x) / np.exp(x).sum()
 
 
 def _fisher_product(pi: Any, vector: Any, damping: float) -> np.ndarray:
@@ -29,40 +26,33 @@ def _fisher_product(pi: Any, vector: Any, damping: float) -> np.ndarray:
 check_fisher_product = Check(
     "fisher_product: the Fisher matrix times a vector, and no matrix",
     draw=lambda rng, turn: {
-        "pi": _softmax(rng.normal(0, 1, 4 + turn)),
+        "pi": softmax(rng.normal(0, 1, 4 + turn)),
         "vector": rng.normal(0, 1, 4 + turn),
         "damping": float(rng.uniform(0.1, 0.4)),
     },
     right=_fisher_product,
-    instead=lambda pi, vector, damping: {
+    instead=lambda pi, v, d: {
         (len(pi), len(pi)): "this is a matrix; a product with a vector is a vector",
         (): "this is one number, as vᵀFv would be",
     },
     mistakes={
-        "only the diagonal of the matrix is there: the chances add up to 1, so they move together": (
-            lambda pi, vector, damping: pi * vector + damping * vector
+        "only the diagonal of the matrix is there: the "
+        "chances add up to 1, so they move together": lambda pi, v, d: pi * v + d * v,
+        "the outer product has the wrong sign": lambda pi, v, d: pi * v + pi * (pi @ v) + d * v,
+        "only the outer product is there: the diagonal is missing": lambda pi, v, d: (
+            -pi * (pi @ v) + d * v
         ),
-        "the outer product has the wrong sign": (
-            lambda pi, vector, damping: pi * vector + pi * (pi @ vector) + damping * vector
+        "the vector is centred, but each entry still has "
+        "to be multiplied by its chance": lambda pi, v, d: v - pi @ v + d * v,
+        "the vector is centred by its plain mean, not by its mean under π": lambda pi, v, d: (
+            pi * (v - v.mean()) + d * v
         ),
-        "only the outer product is there: the diagonal is missing": (
-            lambda pi, vector, damping: -pi * (pi @ vector) + damping * vector
-        ),
-        "the vector is centred, but each entry still has to be multiplied by its chance": (
-            lambda pi, vector, damping: vector - pi @ vector + damping * vector
-        ),
-        "the vector is centred by its plain mean, not by its mean under π": (
-            lambda pi, vector, damping: pi * (vector - vector.mean()) + damping * vector
-        ),
-        "the damping is missing": lambda pi, vector, damping: _fisher_product(pi, vector, 0.0),
-        "the damping is added to every entry; it is multiplied with the vector first": (
-            lambda pi, vector, damping: _fisher_product(pi, vector, 0.0) + damping
-        ),
-        "the damping is subtracted": (
-            lambda pi, vector, damping: _fisher_product(pi, vector, -damping)
-        ),
-        "the sum Σ π_j v_j is missing: π·π·v was taken entry by entry": (
-            lambda pi, vector, damping: pi * (1 - pi) * vector + damping * vector
+        "the damping is missing": lambda pi, v, d: _fisher_product(pi, v, 0.0),
+        "the damping is added to every entry; it is multiplied "
+        "with the vector first": lambda pi, v, d: _fisher_product(pi, v, 0.0) + d,
+        "the damping is subtracted": lambda pi, v, d: _fisher_product(pi, v, -d),
+        "the sum Σ π_j v_j is missing: π·π·v was taken entry by entry": lambda pi, v, d: (
+            pi * (1 - pi) * v + d * v
         ),
     },
 )
@@ -118,37 +108,35 @@ def _iterate(
     return {"x": x, "r": r, "p": p}[answer]
 
 
-def _slip(**how: Any) -> Callable[..., np.ndarray]:
-    return lambda product, b, iterations: _iterate(product, b, iterations, **how)
-
-
 check_conjugate_gradient = Check(
     "conjugate_gradient: after k products it is the best point of the k-th Krylov space",
     draw=_draw_system,
     right=_conjugate_gradient,
     mistakes={
-        "the residual grows: what has been explained must be taken away from it": _slip(
-            residual_sign=1.0
+        "the residual grows: what has been explained must be taken away from it": partial(
+            _iterate, residual_sign=1.0
         ),
-        "β is upside down: the new size of the residual belongs on top": _slip(
-            beta=lambda new, old: old / new
+        "β is upside down: the new size of the residual belongs on top": partial(
+            _iterate, beta=lambda new, old: old / new
         ),
-        "β is the ratio of the lengths; it is the ratio of the *squared* lengths": _slip(
-            beta=lambda new, old: math.sqrt(new / old)
+        "β is the ratio of the lengths; it is the ratio of the *squared* lengths": partial(
+            _iterate, beta=lambda new, old: math.sqrt(new / old)
         ),
-        "β has the wrong sign: the old direction is added": _slip(beta=lambda new, old: -new / old),
+        "β has the wrong sign: the old direction is added": partial(
+            _iterate, beta=lambda new, old: -new / old
+        ),
         "the new direction is the residual alone. That is steepest descent, which zigzags: each "
-        "direction must keep a part of the last one": _slip(beta=lambda new, old: 0.0),
-        "the residual is never updated": _slip(update=False),
-        "α has p·p below the line: the matrix belongs between the two": _slip(
-            alpha=lambda r, p, image: (r @ r) / (p @ p)
+        "direction must keep a part of the last one": partial(_iterate, beta=lambda new, old: 0.0),
+        "the residual is never updated": partial(_iterate, update=False),
+        "α has p·p below the line: the matrix belongs between the two": partial(
+            _iterate, alpha=lambda r, p, image: (r @ r) / (p @ p)
         ),
-        "α is upside down": _slip(alpha=lambda r, p, image: (p @ image) / (r @ r)),
-        "x starts at b but the residual does not know it: start both at the same place": _slip(
-            start=True
+        "α is upside down": partial(_iterate, alpha=lambda r, p, image: (p @ image) / (r @ r)),
+        "x starts at b but the residual does not know it: start both at the same place": partial(
+            _iterate, start=True
         ),
-        "the residual is returned, not the solution": _slip(answer="r"),
-        "the direction is returned, not the solution": _slip(answer="p"),
+        "the residual is returned, not the solution": partial(_iterate, answer="r"),
+        "the direction is returned, not the solution": partial(_iterate, answer="p"),
         "one iteration too few": lambda product, b, iterations: _iterate(
             product, b, iterations - 1
         ),

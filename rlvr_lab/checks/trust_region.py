@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, ragged
+from rlvr_lab.checks.kit import Check, ragged, seen
 
 __all__ = [
     "check_importance_estimate",
@@ -31,93 +32,65 @@ def _draw_samples(rng: np.random.Generator, turn: int) -> dict[str, Any]:
 
 def _answer_weights(logprobs: Any, behaviour_logprobs: Any, mask: Any) -> np.ndarray:
     """π(y)/π_b(y), a product over the answer's tokens."""
-    return np.array(
-        [
-            math.prod(
-                math.exp(a) / math.exp(b) for a, b, m in zip(new, old, keep, strict=True) if m
-            )
-            for new, old, keep in zip(logprobs, behaviour_logprobs, mask, strict=True)
-        ]
-    )
+    out = np.ones(len(mask))
+    for i, t in np.argwhere(mask):
+        out[i] *= math.exp(logprobs[i, t]) / math.exp(behaviour_logprobs[i, t])
+    return out
 
 
 def _estimate(weights: np.ndarray, rewards: np.ndarray) -> tuple[float, float]:
     return float((weights * rewards).mean()), float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def _importance_estimate(
-    logprobs: Any, behaviour_logprobs: Any, rewards: Any, mask: Any
-) -> tuple[float, float]:
-    return _estimate(_answer_weights(logprobs, behaviour_logprobs, mask), rewards)
+def _worth(new: Any, old: Any, rewards: Any, mask: Any) -> tuple[Any, Any, float, float]:
+    """The weights, the rewards, and the two right numbers."""
+    weights = _answer_weights(new, old, mask)
+    return weights, rewards, *_estimate(weights, rewards)
 
 
-Weights = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of the log-ratios and the mask
-
-
-def _with_weights(weights: Weights) -> Callable[..., tuple[float, float]]:
-    def mistaken(
-        logprobs: Any, behaviour_logprobs: Any, rewards: Any, mask: Any
-    ) -> tuple[float, float]:
-        return _estimate(weights(logprobs - behaviour_logprobs, mask), rewards)
-
-    return mistaken
-
-
-def _with_result(result: Callable[..., tuple[float, float]]) -> Callable[..., tuple[float, float]]:
-    def mistaken(
-        logprobs: Any, behaviour_logprobs: Any, rewards: Any, mask: Any
-    ) -> tuple[float, float]:
-        weights = _answer_weights(logprobs, behaviour_logprobs, mask)
-        return result(weights, rewards, *_estimate(weights, rewards))
-
-    return mistaken
-
+WEIGHT_MISTAKES = {  # of the log-ratios and the mask
+    "the ratio is upside down: the policy you ask about belongs on top": lambda d, m: np.exp(
+        -(d * m).sum(axis=1)
+    ),
+    "padding is in the ratio": lambda d, m: np.exp(d.sum(axis=1)),
+    "the log-ratio is averaged over the tokens. That is GSPO's ratio; the chance of an answer is a "
+    "product, so its logarithm is a sum": lambda d, m: np.exp((d * m).sum(axis=1) / m.sum(axis=1)),
+    "the token ratios are added up; chances multiply": lambda d, m: (np.exp(d) * m).sum(axis=1),
+    "the token ratios are averaged; chances multiply": lambda d, m: (
+        (np.exp(d) * m).sum(axis=1) / m.sum(axis=1)
+    ),
+    "only the first token's ratio is used": lambda d, m: np.exp(d[:, 0]),
+    "the weight is the logarithm of the ratio, not the ratio": lambda d, m: (d * m).sum(axis=1),
+}
+ESTIMATE_MISTAKES = {  # of the weights, the rewards and the two right numbers
+    "the estimate is divided by the sum of the weights. That is the self-normalised estimate, which "
+    "is biased; divide by the number of answers": lambda w, r, v, n: ((w * r).sum() / w.sum(), n),
+    "the weighted rewards are added up, not averaged": lambda w, r, v, n: (v * len(w), n),
+    "the effective sample size is missing its squares: (Σw)²/Σw²": lambda w, r, v, n: (
+        v,
+        w.sum() / (w**2).sum(),
+    ),
+    "the effective sample size is a share here; give the number of answers": lambda w, r, v, n: (
+        v,
+        n / len(w),
+    ),
+    "the effective sample size has the rewards in it; it is "
+    "about the weights alone": lambda w, r, v, n: (
+        v,
+        (w * r).sum() ** 2 / ((w * r) ** 2).sum(),
+    ),
+    "the estimate and the effective sample size have changed places": lambda w, r, v, n: (n, v),
+}
 
 check_importance_estimate = Check(
     "importance_estimate: the new policy's reward from the old one's answers, and what they are worth",
     draw=_draw_samples,
-    right=_importance_estimate,
+    right=lambda new, old, r, m: _estimate(_answer_weights(new, old, m), r),
     mistakes={
-        "the ratio is upside down: the policy you ask about belongs on top": _with_weights(
-            lambda ratio, mask: np.exp(-(ratio * mask).sum(axis=1))
-        ),
-        "padding is in the ratio": _with_weights(lambda ratio, mask: np.exp(ratio.sum(axis=1))),
-        "the log-ratio is averaged over the tokens. That is GSPO's ratio; the chance of an answer is a "
-        "product, so its logarithm is a sum": _with_weights(
-            lambda ratio, mask: np.exp((ratio * mask).sum(axis=1) / mask.sum(axis=1))
-        ),
-        "the token ratios are added up; chances multiply": _with_weights(
-            lambda ratio, mask: (np.exp(ratio) * mask).sum(axis=1)
-        ),
-        "the token ratios are averaged; chances multiply": _with_weights(
-            lambda ratio, mask: (np.exp(ratio) * mask).sum(axis=1) / mask.sum(axis=1)
-        ),
-        "only the first token's ratio is used": _with_weights(
-            lambda ratio, mask: np.exp(ratio[:, 0])
-        ),
-        "the weight is the logarithm of the ratio, not the ratio": _with_weights(
-            lambda ratio, mask: (ratio * mask).sum(axis=1)
-        ),
-        "the estimate is divided by the sum of the weights. That is the self-normalised estimate, which "
-        "is biased; divide by the number of answers": _with_result(
-            lambda w, r, value, ess: (float((w * r).sum() / w.sum()), ess)
-        ),
-        "the weighted rewards are added up, not averaged": _with_result(
-            lambda w, r, value, ess: (value * len(w), ess)
-        ),
-        "the effective sample size is missing its squares: (Σw)²/Σw²": _with_result(
-            lambda w, r, value, ess: (value, float(w.sum() / (w**2).sum()))
-        ),
-        "the effective sample size is a share here; give the number of answers": _with_result(
-            lambda w, r, value, ess: (value, ess / len(w))
-        ),
-        "the effective sample size has the rewards in it; it is about the weights alone": _with_result(
-            lambda w, r, value, ess: (value, float((w * r).sum() ** 2 / ((w * r) ** 2).sum()))
-        ),
-        "the estimate and the effective sample size have changed places": _with_result(
-            lambda w, r, value, ess: (ess, value)
-        ),
-    },
+        said: lambda new, old, r, m, slip=slip: _estimate(slip(new - old, m), r)
+        for said, slip in WEIGHT_MISTAKES.items()
+    }
+    | seen(_worth, ESTIMATE_MISTAKES),
 )
 
 
@@ -144,33 +117,20 @@ check_step_size = Check(
     right=_step_size,
     tolerance=1e-7,
     mistakes={
-        "the ½ of the quadratic model is missing: KL ≈ ½·xᵀFx": (
-            lambda direction, fisher_direction, max_kl: math.sqrt(
-                max_kl / (direction @ fisher_direction)
-            )
+        "the ½ of the quadratic model is missing: KL ≈ ½·xᵀFx": lambda x, fx, kl: math.sqrt(
+            kl / (x @ fx)
         ),
-        "the ½ has gone the wrong way": lambda direction, fisher_direction, max_kl: math.sqrt(
-            max_kl / 2 / (direction @ fisher_direction)
+        "the ½ has gone the wrong way": lambda x, fx, kl: math.sqrt(kl / 2 / (x @ fx)),
+        "the root is missing: KL grows with the *square* of the step": lambda x, fx, kl: (
+            2 * kl / (x @ fx)
         ),
-        "the root is missing: KL grows with the *square* of the step": (
-            lambda direction, fisher_direction, max_kl: 2 * max_kl / (direction @ fisher_direction)
+        "this measures the step in parameters, ‖x‖². The "
+        "Fisher matrix is not in it": lambda x, fx, kl: math.sqrt(2 * kl / (x @ x)),
+        "the fraction is upside down": lambda x, fx, kl: math.sqrt((x @ fx) / (2 * kl)),
+        "the Fisher matrix is in it twice: ‖Fx‖² where xᵀFx belongs": lambda x, fx, kl: math.sqrt(
+            2 * kl / (fx @ fx)
         ),
-        "this measures the step in parameters, ‖x‖². The Fisher matrix is not in it": (
-            lambda direction, fisher_direction, max_kl: math.sqrt(
-                2 * max_kl / (direction @ direction)
-            )
-        ),
-        "the fraction is upside down": lambda direction, fisher_direction, max_kl: math.sqrt(
-            (direction @ fisher_direction) / (2 * max_kl)
-        ),
-        "the Fisher matrix is in it twice: ‖Fx‖² where xᵀFx belongs": (
-            lambda direction, fisher_direction, max_kl: math.sqrt(
-                2 * max_kl / (fisher_direction @ fisher_direction)
-            )
-        ),
-        "δ is under no root": lambda direction, fisher_direction, max_kl: (
-            2 * max_kl / math.sqrt(direction @ fisher_direction)
-        ),
+        "δ is under no root": lambda x, fx, kl: 2 * kl / math.sqrt(x @ fx),
     },
 )
 
@@ -218,10 +178,6 @@ def _search(
     return fraction(shrink, tries - 1) if otherwise == "last" else 0.0
 
 
-def _search_slip(**how: Any) -> Callable[..., float]:
-    return lambda evaluate, max_kl, shrink, tries: _search(evaluate, max_kl, shrink, tries, **how)
-
-
 check_line_search = Check(
     "line_search: the longest fraction that gains and stays within δ",
     draw=_draw_search,
@@ -229,29 +185,29 @@ check_line_search = Check(
     calls=5,
     tolerance=1e-7,
     mistakes={
-        "the KL is not looked at: a step that gains may still leave the trust region": _search_slip(
-            good=lambda gain, kl, limit: gain > 0
+        "the KL is not looked at: a step that gains may still leave the trust region": partial(
+            _search, good=lambda gain, kl, limit: gain > 0
         ),
-        "the gain is not looked at: a step within δ may still make the policy worse": _search_slip(
-            good=lambda gain, kl, limit: kl <= limit
+        "the gain is not looked at: a step within δ may still make the policy worse": partial(
+            _search, good=lambda gain, kl, limit: kl <= limit
         ),
-        "one of the two conditions is enough for yours; both must hold": _search_slip(
-            good=lambda gain, kl, limit: gain > 0 or kl <= limit
+        "one of the two conditions is enough for yours; both must hold": partial(
+            _search, good=lambda gain, kl, limit: gain > 0 or kl <= limit
         ),
-        "a step whose KL is exactly δ is turned down": _search_slip(
-            good=lambda gain, kl, limit: gain > 0 and kl < limit
+        "a step whose KL is exactly δ is turned down": partial(
+            _search, good=lambda gain, kl, limit: gain > 0 and kl < limit
         ),
-        "the full step is never tried: the first fraction is 1": _search_slip(first=1),
-        "one fraction too many is tried": _search_slip(extra=1),
-        "one fraction too few is tried": _search_slip(extra=-1),
-        "the number of the try is returned, not the fraction": _search_slip(otherwise="index"),
+        "the full step is never tried: the first fraction is 1": partial(_search, first=1),
+        "one fraction too many is tried": partial(_search, extra=1),
+        "one fraction too few is tried": partial(_search, extra=-1),
+        "the number of the try is returned, not the fraction": partial(_search, otherwise="index"),
         "when nothing is good enough the smallest fraction is taken all the same; then there must be no "
-        "step at all: 0": _search_slip(otherwise="last"),
-        "the fractions fall by the same amount each time; they shrink by a factor": _search_slip(
-            fraction=lambda s, k: 1 - k * (1 - s)
+        "step at all: 0": partial(_search, otherwise="last"),
+        "the fractions fall by the same amount each time; they shrink by a factor": partial(
+            _search, fraction=lambda s, k: 1 - k * (1 - s)
         ),
-        "the sign of the gain is flipped: the surrogate is to rise": _search_slip(
-            good=lambda gain, kl, limit: gain < 0 and kl <= limit
+        "the sign of the gain is flipped: the surrogate is to rise": partial(
+            _search, good=lambda gain, kl, limit: gain < 0 and kl <= limit
         ),
     },
 )

@@ -1,11 +1,10 @@
 """Checks of the exercises on values and advantages (notebook 05)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, ragged
+from rlvr_lab.checks.kit import Check, ragged, seen
 
 __all__ = ["check_gae", "check_value_loss"]
 
@@ -35,28 +34,26 @@ def _gae(rewards: Any, values: Any, mask: Any, gamma: float, lam: float) -> np.n
 
 
 def _sweep(
-    rewards: np.ndarray,
-    values: np.ndarray,
-    mask: np.ndarray,
+    rewards: Any,
+    values: Any,
+    mask: Any,
     decay: float,
     gamma: float,
     behind: str = "zero",
     keep: bool = True,
     value_now: bool = True,
+    forwards: bool = False,
 ) -> np.ndarray:
     """The backward recursion with ways to go wrong."""
     after = np.c_[values[:, 1:], np.zeros(len(values))]
-    if behind == "zero":
-        after = after * np.c_[mask[:, 1:], np.zeros(len(mask), bool)]
-    elif behind == "itself":
-        after = np.where(np.c_[mask[:, 1:], np.zeros(len(mask), bool)], after, values)
+    inside = np.c_[mask[:, 1:], np.zeros(len(mask), bool)]
+    if behind != "padding":
+        after = np.where(inside, after, values if behind == "itself" else 0.0)
     delta = rewards + gamma * after - value_now * values
     delta = delta * mask if keep else delta
-    out = np.zeros_like(rewards)
-    running = np.zeros(len(rewards))
-    for t in reversed(range(rewards.shape[1])):
-        running = delta[:, t] + decay * running
-        out[:, t] = running
+    out, running = np.zeros_like(rewards), np.zeros(len(rewards))
+    for t in range(rewards.shape[1])[:: 1 if forwards else -1]:
+        out[:, t] = running = delta[:, t] + decay * running
     return out * mask
 
 
@@ -65,67 +62,39 @@ check_gae = Check(
     draw=_draw_gae,
     right=_gae,
     mistakes={
-        "the recursion decays with γ alone; λ is missing": (
-            lambda rewards, values, mask, gamma, lam: _sweep(rewards, values, mask, gamma, gamma)
+        "the recursion decays with γ alone; λ is missing": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g, g
         ),
-        "the recursion decays with λ alone; γ is missing": (
-            lambda rewards, values, mask, gamma, lam: _sweep(rewards, values, mask, lam, gamma)
+        "the recursion decays with λ alone; γ is missing": lambda r, v, m, g, lam: _sweep(
+            r, v, m, lam, g
         ),
-        "in δ the next value is not discounted: γ·V(s′)": (
-            lambda rewards, values, mask, gamma, lam: _sweep(
-                rewards, values, mask, gamma * lam, 1.0
-            )
+        "in δ the next value is not discounted: γ·V(s′)": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g * lam, 1.0
         ),
-        "padding is in the recursion: values that stand behind the end flow back into the answer": (
-            lambda rewards, values, mask, gamma, lam: _sweep(
-                rewards, values, mask, gamma * lam, gamma, behind="padding", keep=False
-            )
-        ),
+        "padding is in the recursion: values that stand behind the end flow back into the "
+        "answer": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="padding", keep=False),
         "the last token bootstraps from the value that stands on padding. Behind the end nothing is "
-        "left to earn: V = 0": lambda rewards, values, mask, gamma, lam: _sweep(
-            rewards, values, mask, gamma * lam, gamma, behind="padding"
+        "left to earn: V = 0": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g * lam, g, behind="padding"
         ),
-        "the last token bootstraps from its own value. Behind the end nothing is left to earn": (
-            lambda rewards, values, mask, gamma, lam: _sweep(
-                rewards, values, mask, gamma * lam, gamma, behind="itself"
-            )
+        "the last token bootstraps from its own value. Behind the end nothing "
+        "is left to earn": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="itself"),
+        "these are the returns A + V; the value still "
+        "has to be taken off": lambda r, v, m, g, lam: (_gae(r, v, m, g, lam) + v) * m,
+        "this is δ, the surprise of one step: nothing "
+        "flows back from later ones (λ = 0)": lambda r, v, m, g, lam: _sweep(r, v, m, 0.0, g),
+        "the value of the state itself is not taken off": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g * lam, g, value_now=False
         ),
-        "these are the returns A + V; the value still has to be taken off": (
-            lambda rewards, values, mask, gamma, lam: (
-                (_gae(rewards, values, mask, gamma, lam) + values) * mask
-            )
+        "the recursion runs forwards: a token is judged "
+        "by what came before it": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g * lam, g, forwards=True
         ),
-        "this is δ, the surprise of one step: nothing flows back from later ones (λ = 0)": (
-            lambda rewards, values, mask, gamma, lam: _sweep(rewards, values, mask, 0.0, gamma)
-        ),
-        "the value of the state itself is not taken off": (
-            lambda rewards, values, mask, gamma, lam: _sweep(
-                rewards, values, mask, gamma * lam, gamma, value_now=False
-            )
-        ),
-        "the recursion runs forwards: a token is judged by what came before it": (
-            lambda rewards, values, mask, gamma, lam: _forwards(
-                rewards, values, mask, gamma, gamma * lam
-            )
-        ),
-        "this is the discounted reward-to-go: the values are not in it": (
-            lambda rewards, values, mask, gamma, lam: _sweep(
-                rewards, 0 * values, mask, gamma, gamma
-            )
+        "this is the discounted reward-to-go: the values are not in it": lambda r, v, m, g, lam: (
+            _sweep(r, 0 * v, m, g, g)
         ),
     },
 )
-
-
-def _forwards(
-    rewards: np.ndarray, values: np.ndarray, mask: np.ndarray, gamma: float, decay: float
-) -> np.ndarray:
-    delta = _sweep(rewards, values, mask, 0.0, gamma)
-    out, running = np.zeros_like(delta), np.zeros(len(delta))
-    for t in range(delta.shape[1]):
-        running = delta[:, t] + decay * running
-        out[:, t] = running
-    return out * mask
 
 
 # ----------------------------------------------------------------------------------------- value loss
@@ -153,17 +122,33 @@ def _value_loss(values: Any, old_values: Any, returns: Any, mask: Any, clip: flo
     return total / mask.sum()
 
 
-def _squares(values: Any, old_values: Any, returns: Any, clip: float) -> tuple[Any, Any]:
-    bounded = old_values + np.clip(values - old_values, -clip, clip)
-    return (values - returns) ** 2, (bounded - returns) ** 2
+def _squares(values: Any, old: Any, returns: Any, mask: Any, clip: float) -> tuple[Any, Any, Any]:
+    """The squared errors without a clip and with one, and the mask."""
+    bounded = old + np.clip(values - old, -clip, clip)
+    return (values - returns) ** 2, (bounded - returns) ** 2, mask
 
 
-def _value_slip(rule: Callable[..., float]) -> Callable[..., float]:
-    def mistaken(values: Any, old_values: Any, returns: Any, mask: Any, clip: float) -> float:
-        return float(rule(*_squares(values, old_values, returns, clip), mask))
-
-    return mistaken
-
+VALUE_MISTAKES = {
+    "the smaller of the two errors is taken: the pessimistic choice "
+    "for a *loss* is the larger": lambda free, bound, m: 0.5 * np.minimum(free, bound)[m].mean(),
+    "there is no clip": lambda free, bound, m: 0.5 * free[m].mean(),
+    "only the clipped error is there": lambda free, bound, m: 0.5 * bound[m].mean(),
+    "the ½ is missing": lambda free, bound, m: np.maximum(free, bound)[m].mean(),
+    "padding is averaged in": lambda free, bound, m: 0.5 * np.maximum(free, bound).mean(),
+    "padding is out of the sum, but still counted below the line": lambda free, bound, m: (
+        0.5 * (np.maximum(free, bound) * m).mean()
+    ),
+    "each answer is averaged by itself first; here all tokens of the batch count the "
+    "same": lambda free, bound, m: (
+        0.5 * ((np.maximum(free, bound) * m).sum(axis=1) / m.sum(axis=1)).mean()
+    ),
+    "the tokens are added up; average them": lambda free, bound, m: (
+        0.5 * np.maximum(free, bound)[m].sum()
+    ),
+    "the errors are absolute, not squared": lambda free, bound, m: (
+        0.5 * np.sqrt(np.maximum(free, bound))[m].mean()
+    ),
+}
 
 check_value_loss = Check(
     "value_loss: the larger of two errors, and its gradient",
@@ -171,49 +156,16 @@ check_value_loss = Check(
     right=_value_loss,
     through="values",
     data=("old_values", "returns"),
-    instead=lambda values, mask, **rest: {
+    instead=lambda values, old, returns, mask, clip: {
         (len(mask),): "this is still one number an answer",
         mask.shape: "this is still one number a token",
     },
-    mistakes={
-        "the smaller of the two errors is taken: the pessimistic choice for a *loss* is the larger": (
-            _value_slip(lambda free, bound, m: 0.5 * (np.minimum(free, bound) * m).sum() / m.sum())
-        ),
-        "there is no clip": _value_slip(lambda free, bound, m: 0.5 * (free * m).sum() / m.sum()),
-        "only the clipped error is there": _value_slip(
-            lambda free, bound, m: 0.5 * (bound * m).sum() / m.sum()
-        ),
-        "the ½ is missing": _value_slip(
-            lambda free, bound, m: (np.maximum(free, bound) * m).sum() / m.sum()
-        ),
-        "padding is averaged in": _value_slip(
-            lambda free, bound, m: 0.5 * np.maximum(free, bound).mean()
-        ),
-        "padding is out of the sum, but still counted below the line": _value_slip(
-            lambda free, bound, m: 0.5 * (np.maximum(free, bound) * m).mean()
-        ),
-        "each answer is averaged by itself first; here all tokens of the batch count the same": (
-            _value_slip(
-                lambda free, bound, m: (
-                    0.5 * ((np.maximum(free, bound) * m).sum(axis=1) / m.sum(axis=1)).mean()
-                )
-            )
-        ),
-        "the tokens are added up; average them": _value_slip(
-            lambda free, bound, m: 0.5 * (np.maximum(free, bound) * m).sum()
-        ),
-        "the errors are absolute, not squared": _value_slip(
-            lambda free, bound, m: 0.5 * (np.sqrt(np.maximum(free, bound)) * m).sum() / m.sum()
-        ),
-        "the clip keeps the value near 0; it should stay near the *old value*": (
-            lambda values, old_values, returns, mask, clip: _value_loss(
-                values, 0 * old_values, returns, mask, clip
-            )
-        ),
-        "the clip range is fixed at 0.2; use the argument": (
-            lambda values, old_values, returns, mask, clip: _value_loss(
-                values, old_values, returns, mask, 0.2
-            )
+    mistakes=seen(_squares, VALUE_MISTAKES)
+    | {
+        "the clip keeps the value near 0; it should stay "
+        "near the *old value*": lambda v, old, ret, m, clip: _value_loss(v, 0 * old, ret, m, clip),
+        "the clip range is fixed at 0.2; use the argument": lambda v, old, ret, m, clip: (
+            _value_loss(v, old, ret, m, 0.2)
         ),
     },
 )
