@@ -9,8 +9,6 @@ import torch
 from rlvr_lab.checks.calls import Mistake, call, function_name, tensor
 from rlvr_lab.checks.kit import Check, Rule
 
-__all__ = ["check_group_advantages", "check_leave_one_out_advantages"]
-
 
 def _draw(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     """Rewards [N, G] whose groups have a std of .25 or more, so that a small ε does not matter."""

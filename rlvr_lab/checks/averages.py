@@ -7,10 +7,7 @@ import numpy as np
 import torch
 
 from rlvr_lab.checks.calls import Mistake, call, function_name, tensor
-from rlvr_lab.checks.kit import Case, Check, Rule, Series, judge, ragged
-
-__all__ = ["check_averages", "check_completion_mask", "check_token_weights"]
-
+from rlvr_lab.checks.kit import Case, Check, Rule, Series, judge, ragged, seen
 
 # ---------------------------------------------------------------------------------------- the mask
 
@@ -252,14 +249,8 @@ WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], np.ndarray]]]
 def _weights(average: str) -> Check:
     def draw(rng: np.random.Generator, turn: int) -> dict[str, Any]:
         lengths = rng.choice(np.arange(3, 400), (3, 5, 2)[turn], replace=False).tolist()
-        return {
-            "lengths": lengths,
-            "average": average,
-            "constant": float(rng.integers(401, 999)),
-        }
-
-    def of_array(slip: Callable[[np.ndarray, float], np.ndarray]) -> Rule:
-        return lambda lengths, average, n: slip(np.array(lengths, float), n)
+        constant = float(rng.integers(401, 999))
+        return {"lengths": lengths, "average": average, "constant": constant}
 
     return Check(
         f"the weights under the {average} average",
@@ -267,7 +258,7 @@ def _weights(average: str) -> Check:
         right=lambda lengths, average, n: WEIGHTS[average](lengths, n),
         tolerance=1e-8,
         label=f'(…, "{average}")',
-        mistakes={said: of_array(slip) for said, slip in WEIGHT_MISTAKES[average].items()},
+        mistakes=seen(lambda o, average, n: (np.array(o, float), n), WEIGHT_MISTAKES[average]),
     )
 
 

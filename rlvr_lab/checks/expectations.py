@@ -11,8 +11,6 @@ import numpy as np
 from rlvr_lab.checks.averages import WEIGHTS
 from rlvr_lab.checks.kit import Check
 
-__all__ = ["check_expected_pull", "check_std_multiplier"]
-
 
 def _std_multiplier(p: float, size: int) -> float:
     """E[Σ_i A_i·∂log π/∂θ]/G over all 2^G groups, divided by ∇p = p(1−p): from the definition."""

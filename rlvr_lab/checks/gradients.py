@@ -6,15 +6,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, ragged, softmax
 
-__all__ = [
-    "check_exact_variance",
-    "check_optimal_baseline",
-    "check_reinforce_loss",
-    "check_reward_to_go",
-    "check_softmax_gradient",
-]
-
-
 # ------------------------------------------------------------------------- the gradient of a softmax
 
 

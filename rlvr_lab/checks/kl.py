@@ -8,9 +8,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, Rule, Series, softmax
 
-__all__ = ["check_k3", "check_k3_gradient", "check_kl_directions"]
-
-
 # -------------------------------------------------------------------------------------------- k3
 
 

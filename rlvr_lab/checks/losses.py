@@ -7,8 +7,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, Rule, seen
 
-__all__ = ["check_dr_grpo_loss", "check_grpo_loss"]
-
 
 class Batch(NamedTuple):
     """A batch as the mistakes see it."""

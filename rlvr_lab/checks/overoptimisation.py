@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check
-
-__all__ = [
-    "check_best_of_n",
-    "check_binary_kl",
-    "check_calibration_error",
-    "check_gold_peak",
-    "check_pass_at_k",
-]
-
+from rlvr_lab.checks.kit import Check, seen
 
 # -------------------------------------------------------------------------------------- best-of-n
 
@@ -28,10 +19,6 @@ def _best_of_n(probs: Any, n: int) -> np.ndarray:
     return out
 
 
-def _powers(probs: Any, n: int) -> np.ndarray:
-    return np.cumsum(probs) ** n
-
-
 check_best_of_n = Check(
     "best_of_n: agrees with every tuple of n draws",
     draw=lambda rng, turn: {
@@ -40,7 +27,9 @@ check_best_of_n = Check(
     },
     right=_best_of_n,
     mistakes={
-        "this is the chance that the best is *at most* this good; take differences": _powers,
+        "this is the chance that the best is *at most* this good; take differences": lambda p, n: (
+            np.cumsum(p) ** n
+        ),
         "each chance is raised to the power n: that is "
         "the chance that all n draws are this answer": lambda p, n: p**n,
         "chances to the power n, made to add up to 1; "
@@ -114,6 +103,26 @@ def _gold_peak(alpha: float, beta: float) -> tuple[float, float]:
     return float(d), float(d * (alpha - beta * math.log(d)))
 
 
+PEAK_MISTAKES = {  # of α, β and the right place d
+    "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": lambda a, b, d: (
+        a / (2 * b),
+        a**2 / (4 * b),
+    ),
+    "this is where the reward is back at 0, not where it turns": lambda a, b, d: (d * math.e, 0.0),
+    "the product rule is incomplete: d·log d has the slope log d *+ 1*": lambda a, b, d: (
+        d * math.e,
+        b * d * math.e,
+    ),
+    "the sign of the 1 is wrong in the exponent": lambda a, b, d: (
+        d * math.e**2,
+        -b * d * math.e**2,
+    ),
+    "the place is right; the height is not: put d* into the form": lambda a, b, d: (d, a * d),
+    "the first number is the KL; d is its root": lambda a, b, d: (d**2, b * d),
+    "the two numbers have changed places": lambda a, b, d: (b * d, d),
+    "α and β are exchanged": lambda a, b, d: (math.exp(b / a - 1), a * math.exp(b / a - 1)),
+}
+
 check_gold_peak = Check(
     "gold_peak: where the gold reward turns, and how high",
     draw=lambda rng, turn: {
@@ -121,40 +130,7 @@ check_gold_peak = Check(
         "beta": float(rng.uniform(0.4, 0.9)),
     },
     right=_gold_peak,
-    mistakes={
-        "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": lambda a, b: (
-            a / (2 * b),
-            a**2 / (4 * b),
-        ),
-        "this is where the reward is back at 0, not where it turns": lambda a, b: (
-            math.exp(a / b),
-            0.0,
-        ),
-        "the product rule is incomplete: d·log d has the slope log d *+ 1*": lambda a, b: (
-            math.exp(a / b),
-            b * math.exp(a / b),
-        ),
-        "the sign of the 1 is wrong in the exponent": lambda a, b: (
-            math.exp(a / b + 1),
-            -b * math.exp(a / b + 1),
-        ),
-        "the place is right; the height is not: put d* into the form": lambda a, b: (
-            math.exp(a / b - 1),
-            a * math.exp(a / b - 1),
-        ),
-        "the first number is the KL; d is its root": lambda a, b: (
-            math.exp(a / b - 1) ** 2,
-            b * math.exp(a / b - 1),
-        ),
-        "the two numbers have changed places": lambda a, b: (
-            b * math.exp(a / b - 1),
-            math.exp(a / b - 1),
-        ),
-        "α and β are exchanged": lambda a, b: (
-            math.exp(b / a - 1),
-            a * math.exp(b / a - 1),
-        ),
-    },
+    mistakes=seen(lambda a, b: (a, b, math.exp(a / b - 1)), PEAK_MISTAKES),
 )
 
 
@@ -202,20 +178,19 @@ check_pass_at_k = Check(
 # --------------------------------------------------------------------------------- calibration
 
 
-def _bins(confidence: Any, correct: Any, bins: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    place = [min(int(c * bins), bins - 1) for c in confidence]
-    return [
-        (confidence[rows], correct[rows])
+def _bins(confidence: Any, correct: Any, bins: int) -> np.ndarray:
+    """Share, mean confidence, share of right answers and middle of each bin that is not empty."""
+    place = np.array([min(int(c * bins), bins - 1) for c in confidence])
+    rows = [
+        (here.mean(), confidence[here].mean(), correct[here].mean(), (b + 0.5) / bins)
         for b in range(bins)
-        if len(rows := [i for i, p in enumerate(place) if p == b])
+        if (here := place == b).any()
     ]
+    return np.array(rows).T
 
 
 def _ece(confidence: Any, correct: Any, bins: int) -> float:
-    return sum(
-        len(c) / len(confidence) * abs(c.mean() - r.mean())
-        for c, r in _bins(confidence, correct, bins)
-    )
+    return sum(n * abs(c - r) for n, c, r, _ in _bins(confidence, correct, bins).T)
 
 
 def _draw_calibration(rng: np.random.Generator, turn: int) -> dict[str, Any]:
@@ -224,35 +199,33 @@ def _draw_calibration(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     return {"confidence": confidence, "correct": right, "bins": (5, 4, 10)[turn]}
 
 
+BIN_MISTAKES = {  # of the bins' shares, mean confidences, shares of right answers and middles
+    "all bins count the same; weigh each with its number of answers": lambda n, c, r, middle: (
+        np.abs(c - r).mean()
+    ),
+    "the gaps are squared": lambda n, c, r, middle: n @ (c - r) ** 2,
+    "this is the largest gap, the maximum calibration error": lambda n, c, r, middle: np.abs(
+        c - r
+    ).max(),
+    "the middle of each bin stands for its mean confidence": lambda n, c, r, middle: (
+        n @ np.abs(middle - r)
+    ),
+}
+
 check_calibration_error = Check(
     "calibration_error: the weighted gaps of the reliability diagram",
     draw=_draw_calibration,
     right=_ece,
-    mistakes={
-        "all bins count the same; weigh each with its number of answers": lambda conf, right, k: (
-            np.mean([abs(c.mean() - r.mean()) for c, r in _bins(conf, right, k)])
+    mistakes=seen(_bins, BIN_MISTAKES)
+    | {
+        "the gaps keep their signs, so that over- and under-confidence cancel": lambda c, r, bins: (
+            c.mean() - r.mean()
         ),
-        "the gaps keep their signs, so that over- and "
-        "under-confidence cancel": lambda conf, right, k: conf.mean() - right.mean(),
-        "this is the Brier score, the mean square": lambda conf, right, k: (
-            (conf - right) ** 2
-        ).mean(),
-        "the gap is taken answer by answer, before averaging in the bins": lambda conf, right, k: (
-            np.abs(conf - right).mean()
+        "this is the Brier score, the mean square": lambda c, r, bins: ((c - r) ** 2).mean(),
+        "the gap is taken answer by answer, before averaging in the bins": lambda c, r, bins: (
+            np.abs(c - r).mean()
         ),
-        "the gaps are squared": lambda conf, right, k: sum(
-            len(c) / len(conf) * (c.mean() - r.mean()) ** 2 for c, r in _bins(conf, right, k)
-        ),
-        "this is the largest gap, the maximum calibration error": lambda conf, right, k: max(
-            abs(c.mean() - r.mean()) for c, r in _bins(conf, right, k)
-        ),
-        "the middle of each bin stands for its mean confidence": lambda conf, right, k: sum(
-            len(c) / len(conf) * abs((min(int(c[0] * k), k - 1) + 0.5) / k - r.mean())
-            for c, r in _bins(conf, right, k)
-        ),
-        "this is the accuracy": lambda conf, right, k: right.mean(),
-        "the number of bins is fixed at 15; use the argument": lambda conf, right, k: _ece(
-            conf, right, 15
-        ),
+        "this is the accuracy": lambda c, r, bins: r.mean(),
+        "the number of bins is fixed at 15; use the argument": lambda c, r, bins: _ece(c, r, 15),
     },
 )

@@ -6,13 +6,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, ragged, seen
 
-__all__ = [
-    "check_clip_slope",
-    "check_state_columns",
-    "check_token_rewards",
-]
-
-
 # ------------------------------------------------------------------------------------------- the clip
 
 

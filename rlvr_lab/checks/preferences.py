@@ -7,14 +7,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check
 
-__all__ = [
-    "check_bradley_terry_loss",
-    "check_dpo_loss",
-    "check_dpo_weight",
-    "check_regularised_optimum",
-    "check_simpo_loss",
-]
-
 
 def _log_sigmoid(x: Any) -> Any:
     return -np.log1p(np.exp(-np.asarray(x)))
@@ -79,17 +71,13 @@ def _normal(weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _draw_optimum(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    return {
+check_regularised_optimum = Check(
+    "regularised_optimum: the reference, tilted by e^(r/β)",
+    draw=lambda rng, turn: {
         "ref": _normal(rng.uniform(0.2, 1, 3 + turn)),
         "rewards": rng.normal(0, 1, 3 + turn),
         "beta": float(rng.uniform(0.4, 0.8)),
-    }
-
-
-check_regularised_optimum = Check(
-    "regularised_optimum: the reference, tilted by e^(r/β)",
-    draw=_draw_optimum,
+    },
     right=_optimum,
     mistakes={
         "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "

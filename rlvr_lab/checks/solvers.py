@@ -10,9 +10,6 @@ import torch
 
 from rlvr_lab.checks.kit import Check, softmax
 
-__all__ = ["check_conjugate_gradient", "check_fisher_product"]
-
-
 # ------------------------------------------------------------------------------------ Fisher products
 
 

@@ -9,13 +9,6 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, ragged, seen
 
-__all__ = [
-    "check_importance_estimate",
-    "check_line_search",
-    "check_step_size",
-]
-
-
 # --------------------------------------------------------------------------------- importance weights
 
 

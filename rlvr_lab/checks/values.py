@@ -6,20 +6,7 @@ import numpy as np
 
 from rlvr_lab.checks.kit import Check, ragged, seen
 
-__all__ = ["check_gae", "check_value_loss"]
-
-
 # ------------------------------------------------------------------------------------------------ GAE
-
-
-def _draw_gae(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    return {
-        "rewards": rng.normal(0, 1, (4, 5)),
-        "values": rng.normal(0.5, 1, (4, 5)),
-        "mask": ragged(rng, 4, 5),
-        "gamma": float(rng.uniform(0.7, 0.9)),
-        "lam": float(rng.uniform(0.5, 0.65)),
-    }
 
 
 def _gae(rewards: Any, values: Any, mask: Any, gamma: float, lam: float) -> np.ndarray:
@@ -59,7 +46,13 @@ def _sweep(
 
 check_gae = Check(
     "gae: the discounted sum of the surprises that follow, padding kept out",
-    draw=_draw_gae,
+    draw=lambda rng, turn: {
+        "rewards": rng.normal(0, 1, (4, 5)),
+        "values": rng.normal(0.5, 1, (4, 5)),
+        "mask": ragged(rng, 4, 5),
+        "gamma": float(rng.uniform(0.7, 0.9)),
+        "lam": float(rng.uniform(0.5, 0.65)),
+    },
     right=_gae,
     mistakes={
         "the recursion decays with γ alone; λ is missing": lambda r, v, m, g, lam: _sweep(
