@@ -24,7 +24,7 @@ def _draw_ids(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     return {"completion_ids": ids, "eos_id": eos}
 
 
-def _completion_mask(ids: np.ndarray, eos: int) -> np.ndarray:
+def _mask(ids: np.ndarray, eos: int) -> np.ndarray:
     """Row by row: everything up to and including the first end of sequence."""
     mask = np.zeros(ids.shape, bool)
     for row, tokens in enumerate(ids.tolist()):
@@ -33,44 +33,32 @@ def _completion_mask(ids: np.ndarray, eos: int) -> np.ndarray:
     return mask
 
 
-def _up_to_the_last(ids: np.ndarray, eos: int) -> np.ndarray:
-    ends = [np.flatnonzero(row == eos) for row in ids]
-    return np.array(
-        [np.arange(ids.shape[1]) <= (end[-1] if len(end) else ids.shape[1]) for end in ends]
-    )
-
+MASK_MISTAKES = {  # of the places that hold the end of sequence, and the right mask
+    "the end-of-sequence token is masked out. Nothing "
+    "would ever train the model to stop": lambda end, m: np.cumsum(end, axis=1) == 0,
+    "tokens equal to the end-of-sequence token are masked out wherever they stand. The first one is "
+    "a choice of the model and must be trained; what follows it is padding": lambda end, m: ~end,
+    "nothing is masked: tokens after the end of sequence are padding": lambda end, m: m | True,
+    "the mask is the wrong way round: True means trained": lambda end, m: ~m,
+    "one token too many: the first padding token after "
+    "the end of sequence is trained": lambda end, m: np.c_[m[:, :1], m[:, :-1]],
+    "an answer that was cut off has no end-of-sequence token, and all its tokens count; yours are "
+    "all masked out": lambda end, m: m & end.any(axis=1, keepdims=True),
+    "the mask runs to the last end-of-sequence token of the row. Padding may have the same id: it is "
+    "the first one that ends the answer": lambda end, m: (
+        m | (np.cumsum(end[:, ::-1], axis=1)[:, ::-1] > 0)
+    ),
+    "only the end-of-sequence tokens are left": lambda end, m: end,
+    "the first token of each answer is masked out; nothing has to be shifted here": lambda end, m: (
+        m & (np.arange(m.shape[1]) > 0)
+    ),
+}
 
 check_completion_mask = Check(
     "completion_mask: stopping is trained, padding is not",
     draw=_draw_ids,
-    right=_completion_mask,
-    mistakes={
-        "the end-of-sequence token is masked out. Nothing "
-        "would ever train the model to stop": lambda ids, eos: np.cumsum(ids == eos, axis=1) == 0,
-        "tokens equal to the end-of-sequence token are masked out wherever they stand. The first one is "
-        "a choice of the model and must be trained; what follows it is padding": lambda ids, eos: (
-            ids != eos
-        ),
-        "nothing is masked: tokens after the end of sequence are padding": lambda ids, eos: np.ones(
-            ids.shape, bool
-        ),
-        "the mask is the wrong way round: True means trained": lambda ids, eos: (
-            ~_completion_mask(ids, eos)
-        ),
-        "one token too many: the first padding token after the end of sequence is "
-        "trained": lambda ids, eos: np.pad(
-            _completion_mask(ids, eos), ((0, 0), (1, 0)), constant_values=True
-        )[:, :-1],
-        "an answer that was cut off has no end-of-sequence token, and all its tokens count; yours are "
-        "all masked out": lambda ids, eos: (
-            _completion_mask(ids, eos) & (ids == eos).any(axis=1, keepdims=True)
-        ),
-        "the mask runs to the last end-of-sequence token of the row. Padding may have the same id: it is "
-        "the first one that ends the answer": _up_to_the_last,
-        "only the end-of-sequence tokens are left": lambda ids, eos: ids == eos,
-        "the first token of each answer is masked out; nothing has to be "
-        "shifted here": lambda ids, eos: _completion_mask(ids, eos) & (np.arange(ids.shape[1]) > 0),
-    },
+    right=_mask,
+    mistakes=seen(lambda ids, eos: (ids == eos, _mask(ids, eos)), MASK_MISTAKES),
 )
 
 
@@ -209,13 +197,11 @@ WEIGHTS: dict[str, Callable[[list[int], float], list[float]]] = {
     "constant": lambda lengths, n: [1 / (len(lengths) * n) for _ in lengths],
 }
 OF_WHOLE_ANSWERS = "this is the weight of a whole answer; asked is that of one of its tokens"
-WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], np.ndarray]]] = {
+WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], Any]]] = {
     "sequence": {
         "the average over the answers is missing: there are B of them": lambda o, n: 1 / o,
-        "this is the token average, where every token weighs the same": lambda o, n: (
-            0 * o + 1 / o.sum()
-        ),
-        OF_WHOLE_ANSWERS: lambda o, n: 0 * o + 1 / len(o),
+        "this is the token average, where every token weighs the same": lambda o, n: 1 / o.sum(),
+        OF_WHOLE_ANSWERS: lambda o, n: 1 / len(o),
         "upside down: a token of a longer answer weighs less, not more": lambda o, n: o / len(o),
         "the weights are divided by the length twice": lambda o, n: 1 / (len(o) * o**2),
     },
@@ -223,24 +209,18 @@ WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], np.ndarray]]]
         "this is the sequence average, with its 1/|o|": lambda o, n: 1 / (len(o) * o),
         OF_WHOLE_ANSWERS: lambda o, n: o / o.sum(),
         "the sum of all lengths already counts all answers; dividing by their number again is one "
-        "time too many": lambda o, n: 0 * o + 1 / (len(o) * o.sum()),
-        "divided by the number of answers instead of the number of tokens": lambda o, n: (
-            0 * o + 1 / len(o)
-        ),
-        "divided by the mean length instead of the number of tokens": lambda o, n: (
-            0 * o + 1 / o.mean()
-        ),
+        "time too many": lambda o, n: 1 / (len(o) * o.sum()),
+        "divided by the number of answers instead of the number of tokens": lambda o, n: 1 / len(o),
+        "divided by the mean length instead of the number of tokens": lambda o, n: 1 / o.mean(),
     },
     "constant": {
         "a leftover 1/|o|": lambda o, n: 1 / (len(o) * o * n),
         "a leftover 1/|o|, and no constant": lambda o, n: 1 / (len(o) * o),
-        "the average over the answers is missing: there are B of them": lambda o, n: 0 * o + 1 / n,
-        "this is the token average; it depends on the sampled lengths": lambda o, n: (
-            0 * o + 1 / o.sum()
-        ),
+        "the average over the answers is missing: there are B of them": lambda o, n: 1 / n,
+        "this is the token average; it depends on the sampled lengths": lambda o, n: 1 / o.sum(),
         OF_WHOLE_ANSWERS: lambda o, n: o / (len(o) * n),
         "the longest answer of the batch is used instead of the constant": lambda o, n: (
-            0 * o + 1 / (len(o) * o.max())
+            1 / (len(o) * o.max())
         ),
     },
 }
@@ -258,7 +238,10 @@ def _weights(average: str) -> Check:
         right=lambda lengths, average, n: WEIGHTS[average](lengths, n),
         tolerance=1e-8,
         label=f'(…, "{average}")',
-        mistakes=seen(lambda o, average, n: (np.array(o, float), n), WEIGHT_MISTAKES[average]),
+        mistakes={
+            said: lambda o, average, n, slip=slip: slip(np.array(o, float), n) * np.ones(len(o))
+            for said, slip in WEIGHT_MISTAKES[average].items()
+        },
     )
 
 

@@ -86,17 +86,10 @@ def tensor(
     instead: dict[tuple[int, ...], str] | None = None,
     boolean: bool = False,
 ) -> Tensor:
-    """``value`` after checking that it is a finite float tensor of the expected shape.
-
-    Args:
-        name: of the learner's function.
-        value: what it returned.
-        shape: what is expected.
-        instead: likely other shapes, with the sentence that explains each.
-        boolean: a mask is expected, not floats.
+    """``value``, what ``name`` returned, as a finite float tensor (or a mask) of the expected shape.
 
     Raises:
-        Mistake: when it is not.
+        Mistake: when it is not; ``instead`` explains likely other shapes.
     """
     if not isinstance(value, Tensor):
         raise Mistake(f"{name} must return a torch.Tensor, not a {type(value).__name__}")

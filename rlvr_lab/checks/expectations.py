@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlvr_lab.checks.averages import WEIGHTS
-from rlvr_lab.checks.kit import Check
+from rlvr_lab.checks.kit import Check, seen
 
 
 def _std_multiplier(p: float, size: int) -> float:
@@ -36,6 +36,32 @@ def _spread(share: float) -> float:
     return math.sqrt(share * (1 - share))
 
 
+MULTIPLIER_MISTAKES = {  # of p, G, the mean std of a group and p(1 − p)
+    "this is the limit G → ∞: the expectation of a "
+    "root is not the root of the expectation": lambda p, n, std, v: 1 / math.sqrt(v),
+    "this is the mean std of a group; it is not divided by p(1 − p) yet": lambda p, n, std, v: std,
+    "the square root is missing: the variance is averaged, "
+    "not the standard deviation": lambda p, n, std, v: _sum(p, n, lambda s: s * (1 - s)) / v,
+    "the binomial coefficient is missing: K right answers can be spread "
+    "over the group in many ways": lambda p, n, std, v: _sum(p, n, _spread, binomial=False) / v,
+    "the chances of K are not used: the terms are averaged as if every K were "
+    "equally likely": lambda p, n, std, v: sum(_spread(k / n) for k in range(n + 1)) / (n + 1) / v,
+    "the terms are added up without their chances": lambda p, n, std, v: (
+        sum(_spread(k / n) for k in range(n + 1)) / v
+    ),
+    "divided by √(p(1 − p)); the factor taken out is ∇p, without a root": lambda p, n, std, v: (
+        std / math.sqrt(v)
+    ),
+    "divided by p only": lambda p, n, std, v: std / p,
+    "the std is the sample std (ddof=1): your result "
+    "is too small by √((G−1)/G)": lambda p, n, std, v: std / v * math.sqrt((n - 1) / n),
+    "the std is the sample std (ddof=1): your result "
+    "is too large by √(G/(G−1))": lambda p, n, std, v: std / v * math.sqrt(n / (n - 1)),
+    "silent groups are thrown away: they contribute "
+    "0, but they are part of the average": lambda p, n, std, v: std / v / (1 - p**n - (1 - p) ** n),
+    "the terms use the number K where the share K/G belongs": lambda p, n, std, v: n * std / v,
+}
+
 check_std_multiplier = Check(
     "std_multiplier: agrees with the sum over all groups",
     draw=lambda rng, turn: {
@@ -45,37 +71,7 @@ check_std_multiplier = Check(
     right=_std_multiplier,
     calls=4,
     tolerance=1e-7,
-    mistakes={
-        "this is the limit G → ∞: the expectation of a "
-        "root is not the root of the expectation": lambda p, n: 1 / _spread(p),
-        "this is the mean std of a group; it is not divided by p(1 − p) yet": lambda p, n: _sum(
-            p, n, _spread
-        ),
-        "the square root is missing: the variance is averaged, not "
-        "the standard deviation": lambda p, n: _sum(p, n, lambda s: s * (1 - s)) / (p * (1 - p)),
-        "the binomial coefficient is missing: K right answers can be spread over "
-        "the group in many ways": lambda p, n: _sum(p, n, _spread, binomial=False) / (p * (1 - p)),
-        "the chances of K are not used: the terms are averaged as if every K were equally "
-        "likely": lambda p, n: sum(_spread(k / n) for k in range(n + 1)) / (n + 1) / (p * (1 - p)),
-        "the terms are added up without their chances": lambda p, n: (
-            sum(_spread(k / n) for k in range(n + 1)) / (p * (1 - p))
-        ),
-        "divided by √(p(1 − p)); the factor taken out is ∇p, without a root": lambda p, n: (
-            _sum(p, n, _spread) / _spread(p)
-        ),
-        "divided by p only": lambda p, n: _sum(p, n, _spread) / p,
-        "the std is the sample std (ddof=1): your result is too small by √((G−1)/G)": lambda p, n: (
-            _std_multiplier(p, n) * math.sqrt((n - 1) / n)
-        ),
-        "the std is the sample std (ddof=1): your result is too large by √(G/(G−1))": lambda p, n: (
-            _std_multiplier(p, n) * math.sqrt(n / (n - 1))
-        ),
-        "silent groups are thrown away: they contribute 0, but they "
-        "are part of the average": lambda p, n: _std_multiplier(p, n) / (1 - p**n - (1 - p) ** n),
-        "the terms use the number K where the share K/G belongs": lambda p, n: (
-            n * _sum(p, n, _spread) / (p * (1 - p))
-        ),
-    },
+    mistakes=seen(lambda p, n: (p, n, _sum(p, n, _spread), p * (1 - p)), MULTIPLIER_MISTAKES),
 )
 
 
@@ -134,19 +130,15 @@ check_expected_pull = Check(
         "a positive pull means longer": lambda *a: _pull(*a)[::-1],
         "no pull at all, in either state: the weights are not used, or both states have ended up in one "
         "sum": partial(_pull, weigh=False),
-        "the std is the sample std (ddof=1); here it is the population's": lambda *a: _pull(
-            *a, ddof=1
-        ),
-        "the advantages are centred, but not divided by the std": lambda *a: _pull(
-            *a, divide=False
-        ),
+        "the std is the sample std (ddof=1); here it is the population's": partial(_pull, ddof=1),
+        "the advantages are centred, but not divided by the std": partial(_pull, divide=False),
         "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: it forgets that choosing short "
         "is a choice too": partial(_pull, centre=0.0),
         "the chances are incomplete: each length is chosen with chance ½, in every answer": partial(
             _pull, length_chance=1.0
         ),
-        "every group counts the same, but right has chance p and wrong 1 − p": lambda *a: _pull(
-            *a, state_chance=False
+        "every group counts the same, but right has chance p and wrong 1 − p": partial(
+            _pull, state_chance=False
         ),
         "the result is divided by the number of groups. "
         "The chances already add up to 1": lambda *a: np.divide(_pull(*a), 4 ** a[1]),

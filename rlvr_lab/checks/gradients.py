@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, ragged, softmax
+from rlvr_lab.checks.kit import Check, ragged, seen, softmax
 
 # ------------------------------------------------------------------------- the gradient of a softmax
 
 
-def _softmax_gradient(logits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+def _gradient(logits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
     """Σ_y π(y)·r(y)·(e_y − π), answer by answer."""
     pi = softmax(logits)
     return sum(pi[y] * rewards[y] * (np.eye(len(pi))[y] - pi) for y in range(len(pi)))
@@ -21,7 +21,7 @@ check_softmax_gradient = Check(
         "logits": rng.normal(0, 1.5, 3 + turn),
         "rewards": rng.normal(1, 1, 3 + turn),
     },
-    right=_softmax_gradient,
+    right=_gradient,
     mistakes={
         "the logits are used as if they were probabilities: take a softmax first": lambda x, r: (
             x * (r - x @ r)
@@ -36,12 +36,12 @@ check_softmax_gradient = Check(
         "only the diagonal of the softmax's derivative is there. Raising one logit lowers the chances "
         "of all other answers": lambda x, r: softmax(x) * (1 - softmax(x)) * r,
         "the sign is flipped: this is the direction in which J falls": lambda x, r: (
-            -_softmax_gradient(x, r)
+            -_gradient(x, r)
         ),
         "the result is divided by the number of answers; the chances already "
-        "average": lambda x, r: _softmax_gradient(x, r) / len(r),
+        "average": lambda x, r: _gradient(x, r) / len(r),
         "this is ∇log J: the gradient divided by J itself": lambda x, r: (
-            _softmax_gradient(x, r) / (softmax(x) @ r)
+            _gradient(x, r) / (softmax(x) @ r)
         ),
     },
 )
@@ -116,7 +116,7 @@ check_reinforce_loss = Check(
 # ------------------------------------------------------------------------------------ reward-to-go
 
 
-def _reward_to_go(rewards: Any, mask: Any, gamma: float) -> np.ndarray:
+def _to_go(rewards: Any, mask: Any, gamma: float) -> np.ndarray:
     """Every pair t ≤ s, one at a time."""
     out = np.zeros_like(rewards)
     for i, t in np.argwhere(mask):
@@ -126,7 +126,7 @@ def _reward_to_go(rewards: Any, mask: Any, gamma: float) -> np.ndarray:
 
 
 def _discounted(rewards: Any, gamma: float) -> np.ndarray:
-    return _reward_to_go(rewards, np.ones(rewards.shape, bool), gamma)
+    return _to_go(rewards, np.ones(rewards.shape, bool), gamma)
 
 
 check_reward_to_go = Check(
@@ -136,23 +136,23 @@ check_reward_to_go = Check(
         "mask": ragged(rng, 4, 6),
         "gamma": float(rng.uniform(0.6, 0.9)),
     },
-    right=_reward_to_go,
+    right=_to_go,
     mistakes={
         "the sum runs over the past: a token is paid for what happened before it": lambda r, m, g: (
             _discounted((r * m)[:, ::-1], g)[:, ::-1] * m
         ),
-        "there is no discount: γ is not used": lambda r, m, g: _reward_to_go(r, m, 1.0),
+        "there is no discount: γ is not used": lambda r, m, g: _to_go(r, m, 1.0),
         "the discount counts from the first token. A token looks ahead from where *it* stands: "
         "γ^(s−t)": lambda r, m, g: (
             np.cumsum((g ** np.arange(6) * r * m)[:, ::-1], axis=1)[:, ::-1] * m
         ),
         "the token's own reward is missing: s starts at t, not at t + 1": lambda r, m, g: (
-            (_reward_to_go(r, m, g) - r) * m
+            (_to_go(r, m, g) - r) * m
         ),
         "everything is discounted once too often: a token's own reward counts in "
-        "full": lambda r, m, g: _reward_to_go(r, m, g) * g * m,
+        "full": lambda r, m, g: _to_go(r, m, g) * g * m,
         "rewards that stand on padding are counted": lambda r, m, g: _discounted(r, g) * m,
-        "padding does not come out as 0": lambda r, m, g: np.where(m, _reward_to_go(r, m, g), r),
+        "padding does not come out as 0": lambda r, m, g: np.where(m, _to_go(r, m, g), r),
         "neither is padding kept out of the sum, nor set to 0 at the end": lambda r, m, g: (
             _discounted(r, g)
         ),
@@ -215,21 +215,45 @@ check_optimal_baseline = Check(
 # ------------------------------------------------------------------------------------- the variance
 
 
-def _exact_variance(pi: Any, rewards: Any, baseline: float) -> float:
+def _variance(pi: Any, rewards: Any, baseline: float) -> float:
     """Σ_y π(y)·‖g_y − ∇J‖² with g_y = (r_y − b)(e_y − π)."""
     pulls = [(rewards[y] - baseline) * (np.eye(len(pi))[y] - pi) for y in range(len(pi))]
     mean = sum(p * g for p, g in zip(pi, pulls, strict=True))
     return sum(p * sum((g - mean) ** 2) for p, g in zip(pi, pulls, strict=True))
 
 
-def _moment(pi: Any, rewards: Any, baseline: float, centre: float = 1.0) -> float:
-    pulls = (rewards - baseline)[:, None] * (np.eye(len(pi)) - centre * pi)
-    return float(pi @ (pulls**2).sum(axis=1))
+def _terms(pi: Any, rewards: Any, baseline: float) -> tuple[Any, ...]:
+    """The inputs, the right variance, and ‖∇J‖²."""
+    square = ((pi * (rewards - pi @ rewards)) ** 2).sum()
+    return pi, rewards, baseline, _variance(pi, rewards, baseline), square
 
 
-def _square_of_mean(pi: Any, rewards: Any) -> float:
-    return float(((pi * (rewards - pi @ rewards)) ** 2).sum())
-
+VARIANCE_MISTAKES = {  # of the inputs, the right variance v, and ‖∇J‖²
+    "this is the mean square of the gradient: the "
+    "square of its mean is not subtracted": lambda pi, r, b, v, square: v + square,
+    "this is the square of the mean, ‖∇J‖²; the mean "
+    "of the squares is missing": lambda pi, r, b, v, square: square,
+    "the baseline is not used": lambda pi, r, b, v, square: _variance(pi, r, 0.0),
+    "all answers count the same: weigh each with its chance": lambda pi, r, b, v, square: (
+        ((r - b) ** 2 @ ((np.eye(len(pi)) - pi) ** 2).sum(axis=1)) / len(pi) - square
+    ),
+    "the score of an answer is e_y − π; yours is e_y alone": lambda pi, r, b, v, square: (
+        pi @ (r - b) ** 2 - square
+    ),
+    "the components are averaged; total variance adds them up": lambda pi, r, b, v, square: (
+        v / len(pi)
+    ),
+    "this is the variance of the reward, not of the gradient": lambda pi, r, b, v, square: (
+        pi @ (r - pi @ r) ** 2
+    ),
+    "the square root is one too many: a variance was asked for": lambda pi, r, b, v, square: (
+        np.sqrt(v)
+    ),
+    "the baseline has got into ∇J as well: subtract the square of the true gradient's length; a "
+    "baseline does not change the mean": lambda pi, r, b, v, square: (
+        v + square - ((pi * (r - b)) ** 2).sum()
+    ),
+}
 
 check_exact_variance = Check(
     "exact_variance: agrees with the sum over all answers",
@@ -238,31 +262,6 @@ check_exact_variance = Check(
         "rewards": rng.normal(1, 1, 3 + turn),
         "baseline": float(rng.uniform(0.3, 1.5)),
     },
-    right=_exact_variance,
-    mistakes={
-        "this is the mean square of the gradient: the square of its mean is not subtracted": _moment,
-        "this is the square of the mean, ‖∇J‖²; the mean of the squares is "
-        "missing": lambda pi, r, b: _square_of_mean(pi, r),
-        "the baseline is not used": lambda pi, r, b: _exact_variance(pi, r, 0.0),
-        "all answers count the same: weigh each with its chance": lambda pi, r, b: (
-            (((r - b)[:, None] * (np.eye(len(pi)) - pi)) ** 2).sum(axis=1).mean()
-            - _square_of_mean(pi, r)
-        ),
-        "the score of an answer is e_y − π; yours is e_y alone": lambda pi, r, b: (
-            _moment(pi, r, b, centre=0.0) - _square_of_mean(pi, r)
-        ),
-        "the components are averaged; total variance adds them up": lambda pi, r, b: (
-            _exact_variance(pi, r, b) / len(pi)
-        ),
-        "this is the variance of the reward, not of the gradient": lambda pi, r, b: (
-            pi @ (r - pi @ r) ** 2
-        ),
-        "the square root is one too many: a variance was asked for": lambda pi, r, b: np.sqrt(
-            _exact_variance(pi, r, b)
-        ),
-        "the baseline has got into ∇J as well: subtract the square of the true gradient's length; a "
-        "baseline does not change the mean": lambda pi, r, b: (
-            _moment(pi, r, b) - float(((pi * (r - b)) ** 2).sum())
-        ),
-    },
+    right=_variance,
+    mistakes=seen(_terms, VARIANCE_MISTAKES),
 )

@@ -209,15 +209,9 @@ def judge(
 ) -> None:
     """Compare every case with its oracle; name the mistake that explains all of them.
 
-    Args:
-        name: of the learner's function.
-        cases: its calls.
-        mistakes: from a sentence to what the mistake gives for the inputs of a call.
-        tolerance: relative or absolute.
-        what: leads to the learner's value, when no mistake explains it.
-
     Raises:
-        Mistake: when a case differs by more than ``tolerance``.
+        Mistake: when a case differs by more than ``tolerance``. If no mistake explains it, the message
+            shows the inputs, the learner's value after ``what``, and the right one.
     """
     bad = [case for case in cases if not _agree(case.value, case.right, tolerance)]
     if not bad:

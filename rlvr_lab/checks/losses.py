@@ -109,10 +109,6 @@ def _along_tokens(b: Batch) -> float:
     return b.per_answer(np.minimum(b.ratio * row, bounded * row)) if square else np.nan
 
 
-def _batch(*inputs: Any) -> tuple[Batch]:
-    return (Batch(*inputs),)
-
-
 GRPO_MISTAKES = {
     "the sign is flipped: this is an objective to maximise, and a loss is minimised": lambda b: (
         -b.per_answer(b.clipped())
@@ -175,7 +171,7 @@ check_grpo_loss = Check(
     through="logprobs",
     data=("old_logprobs", "advantages"),
     instead=_shapes,
-    mistakes=seen(_batch, GRPO_MISTAKES),
+    mistakes=seen(lambda *inputs: (Batch(*inputs),), GRPO_MISTAKES),
     slopes={
         "the value is right, but the gradient also flows "
         "where the clip is active": lambda *inputs: Batch(*inputs).free_gradient

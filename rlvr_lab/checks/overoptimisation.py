@@ -104,18 +104,15 @@ def _gold_peak(alpha: float, beta: float) -> tuple[float, float]:
 
 
 PEAK_MISTAKES = {  # of α, β and the right place d
-    "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": lambda a, b, d: (
-        a / (2 * b),
-        a**2 / (4 * b),
+    "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": (
+        lambda a, b, d: (a / (2 * b), a**2 / (4 * b))
     ),
     "this is where the reward is back at 0, not where it turns": lambda a, b, d: (d * math.e, 0.0),
-    "the product rule is incomplete: d·log d has the slope log d *+ 1*": lambda a, b, d: (
-        d * math.e,
-        b * d * math.e,
+    "the product rule is incomplete: d·log d has the slope log d *+ 1*": (
+        lambda a, b, d: (d * math.e, b * d * math.e)
     ),
-    "the sign of the 1 is wrong in the exponent": lambda a, b, d: (
-        d * math.e**2,
-        -b * d * math.e**2,
+    "the sign of the 1 is wrong in the exponent": (
+        lambda a, b, d: (d * math.e**2, -b * d * math.e**2)
     ),
     "the place is right; the height is not: put d* into the form": lambda a, b, d: (d, a * d),
     "the first number is the KL; d is its root": lambda a, b, d: (d**2, b * d),

@@ -9,7 +9,7 @@ from rlvr_lab.checks.kit import Check, ragged, seen
 # ------------------------------------------------------------------------------------------- the clip
 
 
-def _clip_slope(ratio: Any, advantages: Any, clip: float) -> np.ndarray:
+def _slope(ratio: Any, advantages: Any, clip: float) -> np.ndarray:
     """By cases, as the picture shows them."""
     out = np.empty_like(ratio)
     for i, (rho, a) in enumerate(zip(ratio, advantages, strict=True)):
@@ -18,9 +18,30 @@ def _clip_slope(ratio: Any, advantages: Any, clip: float) -> np.ndarray:
     return out
 
 
-def _outside(ratio: Any, clip: float) -> Any:
-    return (ratio > 1 + clip) | (ratio < 1 - clip)
-
+SLOPE_MISTAKES = {  # of the ratio, the advantages, the clip and the right slope
+    "the slope is 0 everywhere outside the range. The minimum keeps it where the ratio has moved the "
+    "*wrong* way, so that a mistake can still be undone": lambda rho, a, e, s: np.where(
+        abs(rho - 1) > e, 0.0, a
+    ),
+    "there is no clip: the slope is A everywhere": lambda rho, a, e, s: a,
+    "the cases are exchanged: flat where the ratio has moved the wrong way": lambda rho, a, e, s: (
+        np.where((abs(rho - 1) > e) & (s != 0), 0.0, a)
+    ),
+    "only the upper end is there: with a negative "
+    "advantage the lower end counts": lambda rho, a, e, s: np.where(rho > 1 + e, 0.0, a),
+    "only the lower end is there: with a positive "
+    "advantage the upper end counts": lambda rho, a, e, s: np.where(rho < 1 - e, 0.0, a),
+    "this is the value of the objective, not its slope": lambda rho, a, e, s: np.minimum(
+        rho * a, np.clip(rho, 1 - e, 1 + e) * a
+    ),
+    "the slope is multiplied by the ratio. That is "
+    "the slope by log π; here it is by the ratio": lambda rho, a, e, s: rho * s,
+    "the sign is flipped: this is the slope of the loss": lambda rho, a, e, s: -s,
+    "the slope is 1 or 0; it is A or 0": lambda rho, a, e, s: (s != 0) * 1.0,
+    "answers with a negative advantage get no slope at all": lambda rho, a, e, s: np.where(
+        a > 0, s, 0.0
+    ),
+}
 
 check_clip_slope = Check(
     "clip_slope: flat exactly where the step has already gone far enough",
@@ -31,36 +52,8 @@ check_clip_slope = Check(
         "advantages": rng.choice([-1.0, 1.0], 12) * rng.uniform(0.5, 2, 12),
         "clip": float(rng.uniform(0.15, 0.3)),
     },
-    right=_clip_slope,
-    mistakes={
-        "the slope is 0 everywhere outside the range. The minimum keeps it where the ratio has moved "
-        "the *wrong* way, so that a mistake can still be undone": lambda rho, a, clip: np.where(
-            _outside(rho, clip), 0.0, a
-        ),
-        "there is no clip: the slope is A everywhere": lambda rho, a, clip: a,
-        "the cases are exchanged: flat where the ratio has moved the wrong "
-        "way": lambda rho, a, clip: np.where(
-            _outside(rho, clip) & (_clip_slope(rho, a, clip) != 0), 0.0, a
-        ),
-        "only the upper end is there: with a negative "
-        "advantage the lower end counts": lambda rho, a, clip: np.where(rho > 1 + clip, 0.0, a),
-        "only the lower end is there: with a positive "
-        "advantage the upper end counts": lambda rho, a, clip: np.where(rho < 1 - clip, 0.0, a),
-        "this is the value of the objective, not its slope": lambda rho, a, clip: np.minimum(
-            rho * a, np.clip(rho, 1 - clip, 1 + clip) * a
-        ),
-        "the slope is multiplied by the ratio. That is the slope "
-        "by log π; here it is by the ratio": lambda rho, a, clip: rho * _clip_slope(rho, a, clip),
-        "the sign is flipped: this is the slope of the loss": lambda rho, a, clip: (
-            -_clip_slope(rho, a, clip)
-        ),
-        "the slope is 1 or 0; it is A or 0": lambda rho, a, clip: (
-            (_clip_slope(rho, a, clip) != 0) * 1.0
-        ),
-        "answers with a negative advantage get no slope at all": lambda rho, a, clip: np.where(
-            a > 0, _clip_slope(rho, a, clip), 0.0
-        ),
-    },
+    right=_slope,
+    mistakes=seen(lambda rho, a, e: (rho, a, e, _slope(rho, a, e)), SLOPE_MISTAKES),
 )
 
 
@@ -79,7 +72,7 @@ def _draw_rewards(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     }
 
 
-def _token_rewards(rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, beta: float) -> Any:
+def _rewards(rewards: Any, logprobs: Any, ref_logprobs: Any, mask: Any, beta: float) -> Any:
     """Token by token."""
     out = np.zeros_like(logprobs)
     for i, t in np.argwhere(mask):
@@ -127,7 +120,7 @@ TOKEN_REWARD_MISTAKES = {  # of the rewards, the log-ratios, the mask and β
 check_token_rewards = Check(
     "token_rewards: a toll on every token, the reward on the last",
     draw=_draw_rewards,
-    right=_token_rewards,
+    right=_rewards,
     instead=lambda rewards, *rest: {
         rewards.shape: "this is one number an answer; each token gets a reward of its own"
     },
@@ -138,7 +131,7 @@ check_token_rewards = Check(
 # ------------------------------------------------------------------------------------- find the bug
 
 
-def _state_columns(values: Any, prompt_length: int) -> np.ndarray:
+def _columns(values: Any, prompt_length: int) -> np.ndarray:
     """V(s_t) is read where token t is still to come: at P − 1 + t."""
     answer = values.shape[1] - prompt_length
     return np.stack([values[:, prompt_length - 1 + t] for t in range(answer)], axis=1)
@@ -150,7 +143,7 @@ check_state_columns = Check(
         "values": rng.normal(0, 1, (3, 7 + turn)),
         "prompt_length": int(rng.integers(3, 5)),
     },
-    right=_state_columns,
+    right=_columns,
     instead=lambda v, p: {
         v.shape: "this is the whole row; the prompt's own places belong to no token of the answer",
         (
@@ -168,7 +161,7 @@ check_state_columns = Check(
         "the values are shifted by one the other way: "
         "each is read one token too early": lambda v, p: v[:, p - 2 : -2],
         "the columns are right for the first token, but the order is reversed": lambda v, p: (
-            _state_columns(v, p)[:, ::-1]
+            _columns(v, p)[:, ::-1]
         ),
         "these are the prompt's columns": lambda v, p: v[:, : v.shape[1] - p],
         "every token gets the value of the prompt": lambda v, p: np.repeat(

@@ -19,7 +19,7 @@ def _shapes(pairs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
 # ---------------------------------------------------------------------------------- Bradley–Terry
 
 
-def _bradley_terry(chosen: Any, rejected: Any) -> float:
+def _loss(chosen: Any, rejected: Any) -> float:
     """Minus the mean log of each verdict's chance e^w / (e^w + e^l)."""
     chances = [
         math.exp(w) / (math.exp(w) + math.exp(x)) for w, x in zip(chosen, rejected, strict=True)
@@ -33,14 +33,14 @@ check_bradley_terry_loss = Check(
         "chosen": rng.normal(0.4, 1.5, 4 + turn),
         "rejected": rng.normal(0, 1.5, 4 + turn),
     },
-    right=_bradley_terry,
+    right=_loss,
     through="chosen",
     instead=_shapes,
     mistakes={
         "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
-            -_bradley_terry(w, x)
+            -_loss(w, x)
         ),
-        "chosen and rejected are exchanged": lambda w, x: _bradley_terry(x, w),
+        "chosen and rejected are exchanged": lambda w, x: _loss(x, w),
         "the logarithm is missing: this averages the chances themselves": lambda w, x: (
             -np.exp(_log_sigmoid(w - x)).mean()
         ),
@@ -51,7 +51,7 @@ check_bradley_terry_loss = Check(
         "the difference means anything": lambda w, x: -(_log_sigmoid(w) + _log_sigmoid(-x)).mean(),
         "the margins are averaged before the logarithm: "
         "a mean pair is not the mean of the pairs": lambda w, x: -_log_sigmoid((w - x).mean()),
-        "the pairs are added up; average them": lambda w, x: _bradley_terry(w, x) * len(w),
+        "the pairs are added up; average them": lambda w, x: _loss(w, x) * len(w),
         "this is a hinge, max(0, 1 − margin), and no likelihood": lambda w, x: np.maximum(
             0, 1 - w + x
         ).mean(),

@@ -13,7 +13,7 @@ from rlvr_lab.checks.kit import Check, softmax
 # ------------------------------------------------------------------------------------ Fisher products
 
 
-def _fisher_product(pi: Any, vector: Any, damping: float) -> np.ndarray:
+def _fisher(pi: Any, vector: Any, damping: float) -> np.ndarray:
     """With the matrix written out: Σ_y π(y)·s_y·s_yᵀ, s_y = e_y − π."""
     scores = np.eye(len(pi)) - pi
     matrix = sum(p * np.outer(s, s) for p, s in zip(pi, scores, strict=True))
@@ -27,7 +27,7 @@ check_fisher_product = Check(
         "vector": rng.normal(0, 1, 4 + turn),
         "damping": float(rng.uniform(0.1, 0.4)),
     },
-    right=_fisher_product,
+    right=_fisher,
     instead=lambda pi, v, d: {
         (len(pi), len(pi)): "this is a matrix; a product with a vector is a vector",
         (): "this is one number, as vᵀFv would be",
@@ -44,10 +44,10 @@ check_fisher_product = Check(
         "the vector is centred by its plain mean, not by its mean under π": lambda pi, v, d: (
             pi * (v - v.mean()) + d * v
         ),
-        "the damping is missing": lambda pi, v, d: _fisher_product(pi, v, 0.0),
+        "the damping is missing": lambda pi, v, d: _fisher(pi, v, 0.0),
         "the damping is added to every entry; it is multiplied "
-        "with the vector first": lambda pi, v, d: _fisher_product(pi, v, 0.0) + d,
-        "the damping is subtracted": lambda pi, v, d: _fisher_product(pi, v, -d),
+        "with the vector first": lambda pi, v, d: _fisher(pi, v, 0.0) + d,
+        "the damping is subtracted": lambda pi, v, d: _fisher(pi, v, -d),
         "the sum Σ π_j v_j is missing: π·π·v was taken entry by entry": lambda pi, v, d: (
             pi * (1 - pi) * v + d * v
         ),

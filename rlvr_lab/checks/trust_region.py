@@ -59,18 +59,14 @@ ESTIMATE_MISTAKES = {  # of the weights, the rewards and the two right numbers
     "the estimate is divided by the sum of the weights. That is the self-normalised estimate, which "
     "is biased; divide by the number of answers": lambda w, r, v, n: ((w * r).sum() / w.sum(), n),
     "the weighted rewards are added up, not averaged": lambda w, r, v, n: (v * len(w), n),
-    "the effective sample size is missing its squares: (Σw)²/Σw²": lambda w, r, v, n: (
-        v,
-        w.sum() / (w**2).sum(),
+    "the effective sample size is missing its squares: (Σw)²/Σw²": (
+        lambda w, r, v, n: (v, w.sum() / (w**2).sum())
     ),
-    "the effective sample size is a share here; give the number of answers": lambda w, r, v, n: (
-        v,
-        n / len(w),
+    "the effective sample size is a share here; give the number of answers": (
+        lambda w, r, v, n: (v, n / len(w))
     ),
-    "the effective sample size has the rewards in it; it is "
-    "about the weights alone": lambda w, r, v, n: (
-        v,
-        (w * r).sum() ** 2 / ((w * r) ** 2).sum(),
+    "the effective sample size has the rewards in it; it is about the weights alone": (
+        lambda w, r, v, n: (v, (w * r).sum() ** 2 / ((w * r) ** 2).sum())
     ),
     "the estimate and the effective sample size have changed places": lambda w, r, v, n: (n, v),
 }
