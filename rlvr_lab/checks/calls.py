@@ -140,6 +140,6 @@ def numbers(name: str, value: Any, like: list[float] | tuple[float, ...]) -> lis
     if not several:
         raise Mistake(f"{name} must return a list, not a {type(value).__name__}")
     if len(value) != len(like):
-        found = f"{len(value)} numbers and not {len(like)}"
-        raise Mistake(f"{name} returns a list of the wrong shape: {found}, one for each")
+        wanted = f"{len(like)} are wanted, one for each answer"
+        raise Mistake(f"{name} returns the wrong shape: {len(value)} numbers where {wanted}")
     return [number(name, part) for part in value]

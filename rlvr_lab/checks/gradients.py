@@ -22,7 +22,7 @@ check_softmax_gradient = Check(
         "rewards": rng.normal(1, 1, 3 + turn),
     },
     right=_gradient,
-    mistakes={
+    mistakes={  # x: logits
         "the logits are used as if they were probabilities: take a softmax first": lambda x, r: (
             x * (r - x @ r)
         ),
@@ -177,6 +177,24 @@ def _weigh(weights: np.ndarray, rewards: np.ndarray) -> float:
     return float(weights @ rewards / weights.sum())
 
 
+BASELINE_MISTAKES = {  # of the scores, their squared lengths, and the rewards
+    "this is the mean reward. It is a good baseline, "
+    "not the best: long gradients count more": lambda s, w, r: r.mean(),
+    "the weights are the lengths of the scores; they "
+    "should be the *squared* lengths": lambda s, w, r: _weigh(np.sqrt(w), r),
+    "the weights are added up with the rewards but never divided out": lambda s, w, r: w @ r,
+    "the numerator is averaged and the denominator is missing": lambda s, w, r: w @ r / len(r),
+    "the weights are upside down: short gradients count most here": lambda s, w, r: _weigh(
+        1 / w, r
+    ),
+    "the components of a score are added up before "
+    "they are squared; ‖s‖² squares first": lambda s, w, r: _weigh(s.sum(axis=1) ** 2, r),
+    "only the first parameter is looked at": lambda s, w, r: _weigh(s[:, 0] ** 2, r),
+    "the weights contain the reward: they come from "
+    "r·∇log π, but should come from ∇log π": lambda s, w, r: _weigh(w * r**2, r),
+    "the fraction is upside down": lambda s, w, r: 1 / _weigh(w, r),
+}
+
 check_optimal_baseline = Check(
     "optimal_baseline: no other constant leaves less variance",
     draw=lambda rng, turn: {
@@ -188,27 +206,7 @@ check_optimal_baseline = Check(
         (s.shape[1],): "one baseline for each parameter is possible too, but here it is one number",
         r.shape: "this is still one number an answer",
     },
-    mistakes={
-        "this is the mean reward. It is a good baseline, not the best: long gradients count "
-        "more": lambda s, r: r.mean(),
-        "the weights are the lengths of the scores; they should be the *squared* "
-        "lengths": lambda s, r: _weigh(np.sqrt((s**2).sum(axis=1)), r),
-        "the weights are added up with the rewards but never divided out": lambda s, r: (
-            (s**2).sum(axis=1) @ r
-        ),
-        "the numerator is averaged and the denominator is missing": lambda s, r: (
-            (s**2).sum(axis=1) @ r / len(r)
-        ),
-        "the weights are upside down: short gradients count most here": lambda s, r: _weigh(
-            1 / (s**2).sum(axis=1), r
-        ),
-        "the components of a score are added up before they are squared; ‖s‖² squares "
-        "first": lambda s, r: _weigh(s.sum(axis=1) ** 2, r),
-        "only the first parameter is looked at": lambda s, r: _weigh(s[:, 0] ** 2, r),
-        "the weights contain the reward: they come from r·∇log π, but should come from ∇log "
-        "π": lambda s, r: _weigh((s**2).sum(axis=1) * r**2, r),
-        "the fraction is upside down": lambda s, r: 1 / _weigh((s**2).sum(axis=1), r),
-    },
+    mistakes=seen(lambda s, r: (s, (s**2).sum(axis=1), r), BASELINE_MISTAKES),
 )
 
 

@@ -85,7 +85,8 @@ class Check:
         judge(name, cases, self.mistakes, self.tolerance)
         if self.through:
             slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
-            zero = {ZERO: lambda *inputs: 0 * inputs[list(cases[0].inputs).index(self.through)]}
+            place = list(inputs).index(self.through)
+            zero = {ZERO: lambda *given: 0 * given[place]}
             what = f"the value is right, but its gradient by {self.through} is"
             judge(name, slopes, self.slopes | zero, 1e-4, what)
         if self.last:
@@ -124,7 +125,7 @@ class Check:
             if other is not None and bool((other != 0).any()):
                 raise Mistake(
                     f"{name}: the value is right, but a detach is missing: gradient flows through "
-                    f"`{key}`, which is data"
+                    f"`{key}`, which is data from before this step"
                 )
         x, h = case.inputs[self.through], 1e-6
         right = np.zeros_like(x)
@@ -223,9 +224,9 @@ def judge(
     place = np.argwhere(~close)[0].tolist()
     first = f"\n(they differ first at index {place})" if place else ""
     given = "\n  ".join(f"{key} = {show(x)}" for key, x in bad[0].inputs.items())
+    said = f"For\n  {given}\n{what} {show(value)}\nand should be {show(right)}{first}"
     raise Mistake(
-        f"{name}: not right yet, and not one of the usual slips. For\n  {given}\n"
-        f"{what} {show(value)}\nand should be {show(right)}{first}"
+        f"{name}: not right yet, and not one of the usual slips. " + said.replace(" \n", "\n")
     )
 
 
@@ -258,22 +259,25 @@ def show(x: Any) -> str:
     >>> show(np.arange(15) / 7)
     '[0, 0.143, 0.286, 0.429, 0.571, 0.714, 0.857, 1, 1.14, 1.29, 1.43, 1.57, … 15 numbers]'
     >>> show(np.eye(5, 2)).splitlines()[-2:]
-    ['    [     0,      0]', '    … 5 rows']
+    ['    [0, 0]', '    … 5 rows']
     """
     if callable(x) or isinstance(x, str):
         return f"the function {function_name(x)}" if callable(x) else repr(x)
     array = _array(x)
     if array.ndim == 0:
         return f"{float(array):.3g}"
-    width = 6 if array.ndim > 1 else 1
-    lines = []
-    for row in array.reshape(-1, array.shape[-1])[:4]:
-        more = f", … {len(row)} numbers" if len(row) > 12 else ""
-        lines.append(f"[{', '.join(f'{v:{width}.3g}' for v in row[:12])}{more}]")
+    rows = [[f"{v:.3g}" for v in row] for row in array.reshape(-1, array.shape[-1])[:4]]
+    width = max((len(v) for row in rows for v in row), default=0) if array.ndim > 1 else 0
+    lines = [
+        "["
+        + ", ".join(v.rjust(width) for v in row[:12])
+        + f", … {len(row)} numbers" * (len(row) > 12)
+        + "]"
+        for row in rows
+    ]
     if array.ndim == 1:
         return lines[0]
-    more = [f"… {len(array)} rows"] if len(array) > 4 else []
-    return "\n    ".join(["", *lines, *more])
+    return "\n    ".join(["", *lines, *[f"… {len(array)} rows"] * (len(array) > 4)])
 
 
 # --------------------------------------------------------------------------- what several checks draw

@@ -36,7 +36,7 @@ check_bradley_terry_loss = Check(
     right=_loss,
     through="chosen",
     instead=_shapes,
-    mistakes={
+    mistakes={  # w, x: scores of chosen and rejected
         "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
             -_loss(w, x)
         ),
@@ -79,7 +79,7 @@ check_regularised_optimum = Check(
         "beta": float(rng.uniform(0.4, 0.8)),
     },
     right=_optimum,
-    mistakes={
+    mistakes={  # q: π_ref
         "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
         "distance from the reference": lambda q, r, b: _normal(np.exp(r / b)),
         "the chances do not add up to 1": lambda q, r, b: q * np.exp(r / b),
@@ -135,7 +135,7 @@ check_dpo_loss = Check(
     through="chosen",
     data=("ref_chosen", "ref_rejected"),
     instead=_shapes,
-    mistakes={
+    mistakes={  # w, x: chosen, rejected; rw, rx: under the reference
         "the reference is not in it": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
         "β is not used": lambda w, x, rw, rx, b: _dpo(w, x, rw, rx, 1.0),
         "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b: (
@@ -216,7 +216,7 @@ check_simpo_loss = Check(
     right=_simpo,
     through="chosen",
     instead=_shapes,
-    mistakes={
+    mistakes={  # w, x: chosen, rejected; n, m: their lengths
         "the lengths are not used: longer answers have more to add up": lambda w, x, n, m, b, g: (
             _of_margin(b * (w - x) - g)
         ),

@@ -93,8 +93,7 @@ def _iterate(
 ) -> np.ndarray:
     """The recursion, with ways to go wrong."""
     x = b.copy() if start else np.zeros_like(b)
-    r = b.copy()
-    p = r.copy()
+    r = p = b
     for _ in range(iterations):
         image = product(p)
         a = alpha(r, p, image)
@@ -109,6 +108,7 @@ check_conjugate_gradient = Check(
     "conjugate_gradient: after k products it is the best point of the k-th Krylov space",
     draw=_draw_system,
     right=_conjugate_gradient,
+    calls=2,
     mistakes={
         "the residual grows: what has been explained must be taken away from it": partial(
             _iterate, residual_sign=1.0
@@ -134,12 +134,7 @@ check_conjugate_gradient = Check(
         ),
         "the residual is returned, not the solution": partial(_iterate, answer="r"),
         "the direction is returned, not the solution": partial(_iterate, answer="p"),
-        "one iteration too few": lambda product, b, iterations: _iterate(
-            product, b, iterations - 1
-        ),
-        "one iteration too many": lambda product, b, iterations: (
-            _iterate(product, b, min(iterations + 1, len(b))) + (iterations == len(b)) * 1e-16
-        ),
+        "one iteration too few": lambda f, b, k: _iterate(f, b, k - 1),
+        "one iteration too many": lambda f, b, k: _iterate(f, b, min(k + 1, len(b))),
     },
-    calls=2,
 )

@@ -105,7 +105,7 @@ check_step_size = Check(
     draw=_draw_step,
     right=_step_size,
     tolerance=1e-7,
-    mistakes={
+    mistakes={  # x, fx: the direction, without and with the Fisher matrix
         "the ½ of the quadratic model is missing: KL ≈ ½·xᵀFx": lambda x, fx, kl: math.sqrt(
             kl / (x @ fx)
         ),

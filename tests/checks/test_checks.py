@@ -289,6 +289,31 @@ def test_what_is_not_one_number_is_refused(value: Any) -> None:
         calls.number("f", value)
 
 
+def test_what_no_slip_explains_is_shown_with_its_inputs_and_both_answers() -> None:
+    said = message("check_grpo_loss", (lambda lp, old, a, m, clip: 0.37 * lp.sum(),), seed=1)
+    assert "not one of the usual slips. For\n  logprobs =\n    [" in said
+    assert "\n    [1, 1, 0, 0]\n  clip = 0.1\nit gives " in said
+    assert "\nand should be " in said
+    said = message("check_calibration_error", (lambda *given: 0.0,), seed=1)
+    assert said.count(", … 40 numbers]") == 2
+    said = message("check_k3", (lambda new, old: kl.k3(new, old).detach() + new - new.detach(),))
+    assert "only through the log-ratio" in said
+    said = message(
+        "check_k3", (lambda new, old: kl.k3(new, old).detach() + 3 * (new - new.detach()),)
+    )
+    assert "the value is right, but its gradient by logprobs is\n    [" in said
+
+
+def test_an_error_of_a_later_call_does_not_hide_what_earlier_calls_show() -> None:
+    said = message("check_grpo_loss", (lambda lp, old, a, m, clip: (lp * a * m).sum(1).mean(),))
+    assert "stopped with RuntimeError" in said, "no slip explains the earlier calls"
+    assert "B = T" in message("check_grpo_loss", BANK["check_grpo_loss"][1].functions)
+
+
+def test_a_series_takes_as_many_functions_as_it_checks() -> None:
+    assert "hand in 3 functions, not 1" in message("check_averages", (masking.token_mean,))
+
+
 def test_a_mistake_must_explain_every_call() -> None:
     cases = [kit.Case({"x": 1.0}, 2.0, 1.0), kit.Case({"x": 2.0}, 5.0, 2.0)]
     mistakes = {"doubled": lambda x: 2 * x}
