@@ -1,11 +1,4 @@
-"""Checks of the exercises: each compares a learner's function with an oracle of its own.
-
-``check_x(fn)`` prints one line that begins with ✓, or raises an ``AssertionError`` that names the likely
-mistake without giving the answer away. Inputs are fresh at every call; ``seed`` brings them back.
-
-The oracles are written from the definitions, in plain Python or numpy, and share nothing with the rest
-of the package.
-"""
+"""Each ``check_x(fn)`` prints a line with ✓, or raises a ``Mistake`` that names what the learner got wrong."""
 
 from rlvr_lab.checks.advantages import check_group_advantages, check_leave_one_out_advantages
 from rlvr_lab.checks.averages import check_averages, check_completion_mask, check_token_weights

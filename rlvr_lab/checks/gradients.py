@@ -105,9 +105,7 @@ check_reinforce_loss = Check(
         ),
         "the advantages are multiplied along the tokens instead of the answers. This goes unnoticed "
         "only because B = T here": lambda lp, r, b, m: (
-            float(-(((r - b)[None, :] * lp) * m).sum(axis=1).mean())
-            if m.shape[0] == m.shape[1]
-            else np.nan
+            -((r - b)[None, :] * lp * m).sum(axis=1).mean() if len(m) == len(m.T) else np.nan
         ),
     },
 )

@@ -1,8 +1,10 @@
 """A check is a table: what to draw, what is right, and what the usual slips would give.
 
-It calls the learner's function with fresh random inputs and compares what comes back with an oracle of
-its own. When the two differ, it looks for a slip that gives the same as the learner on *every* call. That
-is the one it names.
+It calls the learner's function with fresh random inputs and compares what comes back with an oracle. When
+the two differ, it looks for a slip that gives the same as the learner on *every* call, and names it.
+
+The oracles are written from the definitions, in plain Python or numpy. They share nothing with the rest of
+the package.
 """
 
 import secrets
@@ -269,15 +271,13 @@ def show(x: Any) -> str:
     rows = [[f"{v:.3g}" for v in row] for row in array.reshape(-1, array.shape[-1])[:4]]
     width = max((len(v) for row in rows for v in row), default=0) if array.ndim > 1 else 0
     lines = [
-        "["
-        + ", ".join(v.rjust(width) for v in row[:12])
-        + f", … {len(row)} numbers" * (len(row) > 12)
-        + "]"
+        ", ".join([v.rjust(width) for v in row[:12]] + [f"… {len(row)} numbers"] * (len(row) > 12))
         for row in rows
     ]
     if array.ndim == 1:
-        return lines[0]
-    return "\n    ".join(["", *lines, *[f"… {len(array)} rows"] * (len(array) > 4)])
+        return f"[{lines[0]}]"
+    more = [f"… {len(array)} rows"] * (len(array) > 4)
+    return "\n    ".join(["", *(f"[{line}]" for line in lines), *more])
 
 
 # --------------------------------------------------------------------------- what several checks draw

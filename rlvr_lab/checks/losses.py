@@ -1,6 +1,5 @@
 """Checks of the exercises on whole losses: GRPO (notebook 06) and Dr. GRPO (notebook 07)."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,9 +51,7 @@ class Batch(NamedTuple):
         return -self.plain * self.mask / self.lengths[:, None] / len(self.mask)
 
 
-def _draw_batch(
-    rng: np.random.Generator, rows: int, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _draw_batch(rng: np.random.Generator, rows: int, width: int) -> tuple[np.ndarray, ...]:
     """New and old log-probabilities and a mask whose answers have at least two tokens."""
     lengths = rng.permutation([2, width - 1, *rng.integers(2, width, rows - 2)])
     old = rng.uniform(-3, -0.7, (rows, width))
@@ -197,30 +194,24 @@ def _draw_dr_grpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     }
 
 
-def _dr_grpo(
-    logprobs: Any, old: Any, rewards: Any, mask: Any, size: int, max_length: int, clip: float
-) -> float:
+def _dr_grpo(new: Any, old: Any, rewards: Any, mask: Any, size: int, n: int, clip: float) -> float:
     """Token by token."""
     loss = 0.0
     for i, t in np.argwhere(mask):
         group = rewards[i // size * size :][:size]
-        advantage, ratio = rewards[i] - sum(group) / size, np.exp(logprobs[i, t] - old[i, t])
+        advantage, ratio = rewards[i] - sum(group) / size, np.exp(new[i, t] - old[i, t])
         bounded = min(ratio, 1 + clip) if advantage > 0 else max(ratio, 1 - clip)
-        loss -= advantage * bounded / (max_length * len(rewards))
+        loss -= advantage * bounded / (n * len(rewards))
     return loss
 
 
-def _dr(
-    advantages: Callable[[np.ndarray], np.ndarray], divisor: Callable[[np.ndarray, int], Any]
-) -> Rule:
+def _dr(advantages: Rule, divisor: Rule) -> Rule:
     """−mean over answers of Σ surrogate / divisor(mask, max_length); advantages of rewards [N, G]."""
 
-    def loss(
-        logprobs: Any, old: Any, rewards: Any, mask: Any, size: int, max_length: int, clip: float
-    ) -> float:
+    def loss(new: Any, old: Any, rewards: Any, mask: Any, size: int, n: int, clip: float) -> float:
         scores = advantages(rewards.reshape(-1, size)).ravel()
-        surrogate = Batch(logprobs, old, scores, mask, clip).clipped() * mask
-        return float(-(surrogate.sum(axis=1) / divisor(mask, max_length)).mean())
+        surrogate = Batch(new, old, scores, mask, clip).clipped() * mask
+        return float(-(surrogate.sum(axis=1) / divisor(mask, n)).mean())
 
     return loss
 

@@ -160,11 +160,8 @@ check_dpo_loss = Check(
 )
 
 
-def _weight(
-    chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any, beta: float
-) -> np.ndarray:
-    margin = beta * ((chosen - ref_chosen) - (rejected - ref_rejected))
-    return np.array([1 / (1 + math.exp(m)) for m in margin])
+def _weight(w: Any, x: Any, rw: Any, rx: Any, beta: float) -> np.ndarray:
+    return np.array([1 / (1 + math.exp(margin)) for margin in beta * ((w - rw) - (x - rx))])
 
 
 check_dpo_weight = Check(
