@@ -119,8 +119,7 @@ def measure_details(
 
     Yields:
         A run with a single record: ``step`` (the last), ``name``, ``source``, ``bug``, ``seed``; means
-        over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``,
-        ``clip_fraction``; ``area``, the mean pass rate of all steps (how fast it learned).
+        over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``; ``area``, the mean pass rate of all steps (how fast it learned).
 
     Raises:
         ValueError: when ``seeds`` < 1.
@@ -131,7 +130,7 @@ def measure_details(
         for seed in range(seeds):
             config = detail.config(base, seed)
             records = list(train(config))
-            names = ("pass_rate", "kl", "length", "explained_variance", "clip_fraction")
+            names = ("pass_rate", "kl", "length", "explained_variance")
             final = {name: float(np.mean([r[name] for r in records[-LAST:]])) for name in names}
             summary = {
                 "step": records[-1]["step"],

@@ -507,7 +507,7 @@ PULL = [
     seeded("number of groups", pull(turn=lambda r, w, p, n: (r / 4**n, w / 4**n))),
     seeded("G times too large", pull(turn=lambda r, w, p, n: (r * n, w * n))),
     seeded("one sum", pull(turn=lambda r, w, p, n: (r + w, r + w))),
-    seeded("two numbers", pull(turn=lambda r, w, p, n: r + w)),
+    seeded("2 numbers", pull(turn=lambda r, w, p, n: r + w)),
 ]
 
 BANK: dict[str, list[Seeded]] = {

@@ -9,32 +9,26 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab import (
+from rlvr_lab import checks
+from rlvr_lab.checks import calls, kit, stubs
+from rlvr_lab.checks.kit import Check, Series
+from rlvr_lab.exact import binary_rewards, optimal_policy
+from rlvr_lab.experiments import scaling_laws
+from rlvr_lab.objectives import (
     advantages,
-    binary_groups,
-    calibration,
-    check_advantages,
-    check_expectations,
-    check_kit,
-    check_kl,
-    check_losses,
-    check_masking,
-    checks,
-    exercises,
+    averages,
     gae,
     kl,
     losses,
-    masking,
-    metrics,
-    optimal_policy,
     preferences,
-    scaling_laws,
     trust_region,
+    value_loss,
 )
-from rlvr_lab.check_kit import Check
+from rlvr_lab.records import calibration
+from rlvr_lab.tasks import evaluation
 from tests.seeded_mistakes import BANK, Seeded
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 Functions = dict[str, tuple[Callable[..., Any], ...]]
 SEEDS = range(20)
 
@@ -57,7 +51,7 @@ def functions_of(folder: str) -> tuple[Functions, dict[str, str]]:
     """check -> the functions which the notebooks of ``folder`` hand to it; check -> their source."""
     found, sources = {}, {}
     for path in sorted((NOTEBOOKS / folder).glob("*.ipynb")):
-        cells = code(exercises.read(path))
+        cells = code(stubs.read(path))
         space: dict[str, Any] = {}
         for grading, source in cells:
             displayed_only = not grading and "def " not in source and "import " not in source
@@ -158,12 +152,12 @@ def test_the_same_seed_brings_back_the_same_numbers() -> None:
 def two_stage(p: float, size: int, weights: Any, short: int, long: int) -> tuple[float, float]:
     """The package's own enumeration, with the average recognised by its weights."""
     shares = weights([short, long])
-    average = masking.constant_mean(long)
+    average = averages.constant_mean(long)
     if shares[0] != shares[1]:
-        average = masking.sequence_mean
+        average = averages.sequence_mean
     elif abs(shares[0] * (short + long) - 1) < 1e-12:
-        average = masking.token_mean
-    right, wrong = binary_groups.two_stage_gradient(p, size, average, short=short, long=long)
+        average = averages.token_mean
+    right, wrong = binary_rewards.two_stage_gradient(p, size, average, short=short, long=long)
     return float(right), float(wrong)
 
 
@@ -185,7 +179,7 @@ PACKAGE: Functions = {
     ),
     "check_binary_kl": (lambda p, n: optimal_policy.binary_best_of_n(p, n)[1],),
     "check_gold_peak": (lambda a, b: scaling_laws.peak(a, b, "rl"),),
-    "check_pass_at_k": (metrics.pass_at_k,),
+    "check_pass_at_k": (evaluation.pass_at_k,),
     "check_calibration_error": (calibration.calibration_error,),
     "check_reward_to_go": (
         lambda rewards, mask, gamma: gae.gae(rewards, 0 * rewards, mask, gamma, 1.0),
@@ -194,18 +188,18 @@ PACKAGE: Functions = {
     "check_line_search": (lambda *given: trust_region.line_search(*given).fraction,),
     "check_token_rewards": (gae.token_rewards,),
     "check_gae": (gae.gae,),
-    "check_value_loss": (gae.value_loss,),
+    "check_value_loss": (value_loss.value_loss,),
     "check_group_advantages": (advantages.group_advantages,),
     "check_leave_one_out_advantages": (advantages.leave_one_out_advantages,),
     "check_k3": (kl.k3,),
     "check_grpo_loss": (package_grpo,),
     "check_dr_grpo_loss": (package_dr_grpo,),
     "check_averages": (
-        masking.sequence_mean,
-        masking.token_mean,
-        lambda x, mask, length: masking.constant_mean(length)(x, mask),
+        averages.sequence_mean,
+        averages.token_mean,
+        lambda x, mask, length: averages.constant_mean(length)(x, mask),
     ),
-    "check_std_multiplier": (lambda p, size: float(binary_groups.std_multiplier(p, size)),),
+    "check_std_multiplier": (lambda p, size: float(binary_rewards.std_multiplier(p, size)),),
     "check_expected_pull": (two_stage,),
 }
 
@@ -220,99 +214,45 @@ def test_the_package_passes_its_own_checks(check: str) -> None:
 
 
 TABLED = {
-    name: check for name in checks.__all__ if isinstance(check := getattr(checks, name), Check)
+    f"{name} {part.label or part.title}": part
+    for name in checks.__all__
+    for part in getattr(getattr(checks, name), "parts", [getattr(checks, name)])
 }
 
 
+def test_every_check_is_a_table() -> None:
+    assert all(isinstance(getattr(checks, name), Check | Series) for name in checks.__all__)
+    assert all(isinstance(part, Check) for part in TABLED.values())
+
+
 @pytest.mark.parametrize("name", TABLED)
-def test_no_sentence_of_a_tabled_check_says_what_another_one_says(name: str) -> None:
+def test_no_sentence_describes_the_right_answer_or_what_another_one_does(name: str) -> None:
     check, rng = TABLED[name], np.random.default_rng(0)
-    drawn = [check.draw(rng, turn) for turn in range(check.calls)]
-    rules = {"the right answer": check.right} | check.mistakes
+    drawn = [tuple(check.draw(rng, turn).values()) for turn in range(check.calls)]
     seen = {
-        said: [check_kit._flat(rule(**given)) for given in drawn] for said, rule in rules.items()
+        said: [rule(*given) for given in drawn]
+        for said, rule in ({"the right answer": check.right} | check.mistakes).items()
     }
     assert alike(seen) == []
 
 
-def alike(seen: dict[str, list[np.ndarray]]) -> list[tuple[str, str]]:
+def alike(seen: dict[str, list[Any]]) -> list[tuple[str, str]]:
     """Pairs of sentences whose functions give the same on all inputs."""
 
     def same(a: Any, b: Any) -> bool:
+        if isinstance(a, str):
+            return a == b
         return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-4, atol=1e-6)
 
     pairs = [(a, b) for a in seen for b in seen if a < b]
     return [(a, b) for a, b in pairs if all(map(same, seen[a], seen[b]))]
 
 
-def outputs(table: dict[str, Any], *inputs: Any) -> dict[str, list[np.ndarray]]:
-    return {
-        sentence: [np.asarray(wrong(*given), float) for given in inputs]
-        for sentence, wrong in table.items()
-    }
-
-
-def tables() -> dict[str, tuple[Any, dict[str, Any], list[tuple]]]:
-    """Name -> right function, its mistakes, and inputs on which to tell them apart."""
-    rng = np.random.default_rng(0)
-    groups = [(check_advantages._rewards(rng, *size),) for size in check_advantages.SIZES]
-    batches = [check_losses._batch(rng, n, n, 0.3) for n in (4, 5)]
-    graded = [
-        (check_losses.Graded(check_losses._batch(rng, 6, 7, 0.2), rng.normal(size=(2, 3)), 11),)
-        for _ in range(2)
-    ]
-    masks = np.arange(6) < np.array([[1], [6], [3], [4]])
-    sums = [(rng.normal(1, 1, (4, 6)), masks, 9.0)]
-    lengths = [(np.array([3.0, 40.0, 11.0]), 99.0), (np.array([5.0, 7.0]), 30.0)]
-    pi = [tuple(check_kl._softmax(rng, 4) for _ in range(2)) for _ in range(2)]
-    toys = [
-        (0.3, 3, lambda o, a=a: check_masking.WEIGHTS[a](o, 50.0), 5, 50)
-        for a in ("sequence", "token")
-    ]
-    ids = [(np.array([[2, 3, 1, 1, 4, 0], [2, 5, 7, 8, 9, 2], [1, 1, 1, 1, 1, 1]]), 1)]
-    averages = {
-        name: (getattr(check_masking, f"_{name.lower()}"), table, sums)
-        for name, table in (
-            ("SEQUENCE", check_masking.SEQUENCE_MISTAKES),
-            ("TOKEN", check_masking.TOKEN_MISTAKES),
-            ("CONSTANT", check_masking.CONSTANT_MISTAKES),
-        )
-    }
-    token_weights = {
-        f"weights {name}": (check_masking.WEIGHTS[name], table, lengths)
-        for name, table in check_masking.WEIGHT_MISTAKES.items()
-    }
-    return {
-        "group": (check_advantages._z, check_advantages.GROUP_MISTAKES, groups),
-        "leave one out": (check_advantages._loo, check_advantages.LOO_MISTAKES, groups),
-        "k3": (check_kl.K3, check_kl.K3_MISTAKES, [(rng.normal(size=5),)]),
-        "k3 gradient": (check_kl._expected_gradient, check_kl.GRADIENT_MISTAKES, pi),
-        "mask": (check_masking._completion_mask, check_masking.MASK_MISTAKES, ids),
-        "grpo": (lambda b: check_losses._grpo(b)[0], check_losses.GRPO_MISTAKES, [*zip(batches)]),
-        "dr grpo": (check_losses._dr_grpo, check_losses.DR_GRPO_MISTAKES, graded),
-        "multiplier": (
-            check_expectations._std_multiplier,
-            check_expectations.MULTIPLIER_MISTAKES,
-            [(0.2, 4), (0.7, 5)],
-        ),
-        "pull": (check_expectations._pull, check_expectations.PULL_MISTAKES, toys),
-        **averages,
-        **token_weights,
-    }
-
-
-@pytest.mark.parametrize("name", tables())
-def test_no_sentence_describes_the_right_answer_or_what_another_one_does(name: str) -> None:
-    right, mistakes, inputs = tables()[name]
-    seen = outputs({"the right answer": right} | mistakes, *inputs)
-    assert alike(seen) == []
-
-
 # ---------------------------------------------------------------------------------------- the kit
 
 
 def test_a_notebook_shows_the_sentence_and_no_traceback() -> None:
-    assert check_kit.Mistake("padding")._render_traceback_() == ["✗ padding"]
+    assert calls.Mistake("padding")._render_traceback_() == ["✗ padding"]
 
 
 def test_an_error_inside_the_learners_function_is_quoted_with_its_line() -> None:
@@ -337,21 +277,47 @@ def test_the_learner_may_rename_the_arguments() -> None:
     [(torch.tensor([float("nan")]), "nan"), (torch.tensor([float("inf")]), "infinite")],
 )
 def test_numbers_that_are_not_finite_are_refused(value: torch.Tensor, word: str) -> None:
-    with pytest.raises(check_kit.Mistake, match=word):
-        check_kit.tensor("f", value, [1])
-    with pytest.raises(check_kit.Mistake, match="division by zero"):
-        check_kit.number("f", value)
+    with pytest.raises(calls.Mistake, match=word):
+        calls.tensor("f", value, [1])
+    with pytest.raises(calls.Mistake, match="division by zero"):
+        calls.number("f", value)
 
 
 @pytest.mark.parametrize("value", ["3", True, [1.0, 2.0], 1j])
 def test_what_is_not_one_number_is_refused(value: Any) -> None:
-    with pytest.raises(check_kit.Mistake, match="one number"):
-        check_kit.number("f", value)
+    with pytest.raises(calls.Mistake, match="one number"):
+        calls.number("f", value)
+
+
+def test_what_no_slip_explains_is_shown_with_its_inputs_and_both_answers() -> None:
+    said = message("check_grpo_loss", (lambda lp, old, a, m, clip: 0.37 * lp.sum(),), seed=1)
+    assert "not one of the usual slips. For\n  logprobs =\n    [" in said
+    assert "\n    [1, 1, 0, 0]\n  clip = 0.1\nit gives " in said
+    assert "\nand should be " in said
+    said = message("check_calibration_error", (lambda *given: 0.0,), seed=1)
+    assert said.count(", … 40 numbers]") == 2
+    said = message("check_k3", (lambda new, old: kl.k3(new, old).detach() + new - new.detach(),))
+    assert "only through the log-ratio" in said
+    said = message(
+        "check_k3", (lambda new, old: kl.k3(new, old).detach() + 3 * (new - new.detach()),)
+    )
+    assert "the value is right, but its gradient by logprobs is\n    [" in said
+
+
+def test_an_error_of_a_later_call_does_not_hide_what_earlier_calls_show() -> None:
+    said = message("check_grpo_loss", (lambda lp, old, a, m, clip: (lp * a * m).sum(1).mean(),))
+    assert "stopped with RuntimeError" in said, "no slip explains the earlier calls"
+    assert "B = T" in message("check_grpo_loss", BANK["check_grpo_loss"][1].functions)
+
+
+def test_a_series_takes_as_many_functions_as_it_checks() -> None:
+    assert "hand in 3 functions, not 1" in message("check_averages", (averages.token_mean,))
 
 
 def test_a_mistake_must_explain_every_call() -> None:
-    cases = [check_kit.Case("a", 2.0, 1.0, {"doubled": 2.0}), check_kit.Case("b", 5.0, 2.0, {})]
-    with pytest.raises(check_kit.Mistake, match="not one of the usual slips"):
-        check_kit.judge("f", cases)
-    with pytest.raises(check_kit.Mistake, match="doubled"):
-        check_kit.judge("f", cases[:1])
+    cases = [kit.Case({"x": 1.0}, 2.0, 1.0), kit.Case({"x": 2.0}, 5.0, 2.0)]
+    mistakes = {"doubled": lambda x: 2 * x}
+    with pytest.raises(calls.Mistake, match="not one of the usual slips"):
+        kit.judge("f", cases, mistakes)
+    with pytest.raises(calls.Mistake, match="doubled"):
+        kit.judge("f", cases[:1], mistakes)

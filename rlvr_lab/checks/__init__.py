@@ -1,50 +1,43 @@
-"""Checks of the exercises: each compares a learner's function with an oracle of its own.
+"""Each ``check_x(fn)`` prints a line with ✓, or raises a ``Mistake`` that names what the learner got wrong."""
 
-``check_x(fn)`` prints one line that begins with ✓, or raises an ``AssertionError`` that names the likely
-mistake without giving the answer away. Inputs are fresh at every call; ``seed`` brings them back.
-
-The oracles are written from the definitions, in plain Python or numpy, and share nothing with the rest
-of the package.
-"""
-
-from rlvr_lab.check_advantages import check_group_advantages, check_leave_one_out_advantages
-from rlvr_lab.check_expectations import check_expected_pull, check_std_multiplier
-from rlvr_lab.check_gradients import (
+from rlvr_lab.checks.advantages import check_group_advantages, check_leave_one_out_advantages
+from rlvr_lab.checks.averages import check_averages, check_completion_mask, check_token_weights
+from rlvr_lab.checks.expectations import check_expected_pull, check_std_multiplier
+from rlvr_lab.checks.gradients import (
     check_exact_variance,
     check_optimal_baseline,
     check_reinforce_loss,
     check_reward_to_go,
     check_softmax_gradient,
 )
-from rlvr_lab.check_kl import check_k3, check_k3_gradient, check_kl_directions
-from rlvr_lab.check_losses import check_dr_grpo_loss, check_grpo_loss
-from rlvr_lab.check_masking import check_averages, check_completion_mask, check_token_weights
-from rlvr_lab.check_overoptimisation import (
+from rlvr_lab.checks.kl import check_k3, check_k3_gradient, check_kl_directions
+from rlvr_lab.checks.losses import check_dr_grpo_loss, check_grpo_loss
+from rlvr_lab.checks.overoptimisation import (
     check_best_of_n,
     check_binary_kl,
     check_calibration_error,
     check_gold_peak,
     check_pass_at_k,
 )
-from rlvr_lab.check_ppo import (
+from rlvr_lab.checks.ppo import (
     check_clip_slope,
     check_state_columns,
     check_token_rewards,
 )
-from rlvr_lab.check_preferences import (
+from rlvr_lab.checks.preferences import (
     check_bradley_terry_loss,
     check_dpo_loss,
     check_dpo_weight,
     check_regularised_optimum,
     check_simpo_loss,
 )
-from rlvr_lab.check_solvers import check_conjugate_gradient, check_fisher_product
-from rlvr_lab.check_trust_region import (
+from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
+from rlvr_lab.checks.trust_region import (
     check_importance_estimate,
     check_line_search,
     check_step_size,
 )
-from rlvr_lab.check_values import check_gae, check_value_loss
+from rlvr_lab.checks.values import check_gae, check_value_loss
 
 __all__ = [
     "check_averages",

@@ -9,9 +9,9 @@ import nbclient
 import nbformat
 import pytest
 
-from rlvr_lab import exercises
+from rlvr_lab.checks import stubs
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 STUBS = sorted((NOTEBOOKS / "exercises").glob("*.ipynb"))
 
@@ -92,12 +92,12 @@ def solution_notebook() -> dict:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    exercises.write(solution_notebook(), tmp_path / "solutions" / "01.ipynb")
+    stubs.write(solution_notebook(), tmp_path / "solutions" / "01.ipynb")
     return tmp_path
 
 
 def test_a_region_becomes_one_line_at_its_own_indentation() -> None:
-    assert exercises.stub_source(SOLVED) == UNSOLVED
+    assert stubs.stub_source(SOLVED) == UNSOLVED
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_a_region_becomes_one_line_at_its_own_indentation() -> None:
 )
 def test_a_region_that_is_not_closed_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match=r"SOLUTION|HIDDEN"):
-        exercises.stub_source(source)
+        stubs.stub_source(source)
 
 
 def test_a_stub_keeps_ids_and_loses_answers_outputs_and_hidden_tests() -> None:
     given = solution_notebook()
     before = copy.deepcopy(given)
-    made = exercises.stub(given)
+    made = stubs.stub(given)
     assert given == before
     task, double, check, picture, essay = made["cells"]
     assert [c["id"] for c in made["cells"]] == [c["id"] for c in given["cells"]]
@@ -128,44 +128,44 @@ def test_a_stub_keeps_ids_and_loses_answers_outputs_and_hidden_tests() -> None:
     assert check["metadata"]["tags"] == ["raises-exception"]
     assert "execution" not in check["metadata"]
     assert picture["metadata"]["tags"] == ["raises-exception", "wide"]
-    assert essay["source"] == [exercises.PROSE_STUB]
+    assert essay["source"] == [stubs.PROSE_STUB]
     assert all(not c.get("outputs") and c.get("execution_count") is None for c in made["cells"])
-    assert made["metadata"] == exercises.METADATA
+    assert made["metadata"] == stubs.METADATA
 
 
 def test_a_solution_without_its_marks_is_refused() -> None:
     notebook = solution_notebook()
     notebook["cells"][1]["source"] = ["def double(x):\n", "    return 2 * x"]
     with pytest.raises(ValueError, match="'double'"):
-        exercises.stub(notebook)
+        stubs.stub(notebook)
 
 
 def test_what_is_generated_does_not_drift_and_any_change_does(folder: Path) -> None:
-    (path,) = exercises.generate(folder)
+    (path,) = stubs.generate(folder)
     assert path == folder / "exercises" / "01.ipynb"
-    assert exercises.drift(folder) == []
+    assert stubs.drift(folder) == []
     path.write_text(path.read_text("utf-8").replace("is still", "is  still"), "utf-8")
-    assert exercises.drift(folder) == [path]
-    exercises.generate(folder)
+    assert stubs.drift(folder) == [path]
+    stubs.generate(folder)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert exercises.drift(folder) == [path]
+    assert stubs.drift(folder) == [path]
     path.unlink()
-    assert exercises.drift(folder) == [path]
-    exercises.generate(folder)
+    assert stubs.drift(folder) == [path]
+    stubs.generate(folder)
     orphan = folder / "exercises" / "99.ipynb"
     orphan.write_text("{}", "utf-8")
-    assert exercises.drift(folder) == [orphan]
+    assert stubs.drift(folder) == [orphan]
 
 
 @pytest.mark.parametrize("answered", [1, 4])
 def test_answers_are_never_written_over(folder: Path, answered: int) -> None:
-    (path,) = exercises.generate(folder)
-    notebook = exercises.read(path)
+    (path,) = stubs.generate(folder)
+    notebook = stubs.read(path)
     notebook["cells"][answered]["source"] = ["my own words"]
-    exercises.write(notebook, path)
+    stubs.write(notebook, path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="holds answers"):
-        exercises.generate(folder)
+        stubs.generate(folder)
     assert path.read_bytes() == before
 
 
@@ -173,13 +173,13 @@ def test_files_that_cannot_be_used_are_refused_with_their_name(folder: Path) -> 
     path = folder / "solutions" / "01.ipynb"
     path.write_text('{"cells": [', "utf-8")
     with pytest.raises(ValueError, match=r"01\.ipynb: not a notebook"):
-        exercises.generate(folder)
+        stubs.generate(folder)
     path.write_text(json.dumps(solution_notebook() | {"nbformat_minor": 4}), "utf-8")
     with pytest.raises(ValueError, match=r"01\.ipynb: expected notebook format 4\.5"):
-        exercises.drift(folder)
+        stubs.drift(folder)
     path.unlink()
     with pytest.raises(FileNotFoundError, match="no solution notebooks"):
-        exercises.generate(folder)
+        stubs.generate(folder)
 
 
 # -------------------------------------------------------------------------- the notebooks themselves
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_used_are_refused_with_their_name(folder: Path) -> 
 
 def test_the_stubs_are_what_their_solutions_make() -> None:
     """If this fails: ``python -m rlvr_lab exercises``, unless the stub holds answers of your own."""
-    assert exercises.drift() == []
+    assert stubs.drift() == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_notebook_is_written_as_nbformat_writes_it(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert path.read_text("utf-8") == nbformat.writes(notebook) + "\n"
-    assert notebook.metadata == exercises.METADATA
+    assert notebook.metadata == stubs.METADATA
     assert not any("execution" in cell.metadata for cell in notebook.cells)
 
 

@@ -28,11 +28,7 @@ NEEDS_ANSWER = "needs-answer"  # tag of a cell that runs only once the exercise 
 RAISES = "raises-exception"
 PROSE_STUB = "*Write your answer here.*"
 METADATA = {
-    "kernelspec": {
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-        "name": "python3",
-    },
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
@@ -125,8 +121,12 @@ def _text(notebook: Notebook) -> str:
 
 def write(notebook: Notebook, path: Path) -> None:
     """Write a notebook as ``nbformat`` would, with the same line ends on every system."""
+    _put(_text(notebook), path)
+
+
+def _put(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(notebook), "utf-8", newline="\n")
+    path.write_text(text, "utf-8", newline="\n")
 
 
 def _stubs(folder: Path | None) -> dict[Path, str]:
@@ -164,8 +164,7 @@ def generate(folder: Path | None = None) -> list[Path]:
         if path.is_file() and holds_answers(read(path)):
             raise ValueError(f"{path} holds answers, which would be lost: move it away first")
     for path, text in stubs.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8", newline="\n")
+        _put(text, path)
     return list(stubs)
 
 

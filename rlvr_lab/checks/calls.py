@@ -1,0 +1,145 @@
+"""Call the learner's function, and look at what it returns.
+
+Whatever is wrong here has nothing to do with the exercise's idea: no function, no code yet, an error
+inside it, an input that is written over, a wrong type or shape. Each has a sentence of its own.
+"""
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Mistake", "call", "function_name", "number", "numbers", "tensor"]
+
+
+class Mistake(AssertionError):
+    """What a check has found. A notebook shows its sentence and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [f"✗ {self}"]
+
+
+def function_name(fn: Any) -> str:
+    """The name of the learner's function, for messages."""
+    name = getattr(fn, "__name__", "")
+    return name if name.isidentifier() else "your function"
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    return value.copy() if isinstance(value, np.ndarray | list) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return not isinstance(a, list) or a == b
+
+
+def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
+    """Call ``fn`` with copies of ``inputs``, in their order; return its result and the copies.
+
+    The names are for messages only: learners may rename their arguments.
+
+    Raises:
+        Mistake: when ``fn`` is no function, not written yet, stops with an error of its own,
+            returns nothing, or writes over an input.
+    """
+    if not callable(fn):
+        raise Mistake(
+            f"hand the function itself to the check, without calling it; this is a {type(fn).__name__}"
+        )
+    name, given = function_name(fn), {key: _copy(value) for key, value in inputs.items()}
+    try:
+        result = fn(*given.values())
+    except NotImplementedError:
+        raise Mistake(
+            f"{name} is not written yet: put your code where it says NotImplementedError"
+        ) from None
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)
+        inside = [frame for frame in place if frame.name == name] or place[-1:]
+        where = f", at its line `{inside[-1].line}`" if inside[-1].line else ""
+        first = (str(error).splitlines() or [""])[0]
+        raise Mistake(f"{name} stopped with {type(error).__name__}: {first}{where}") from error
+    if result is None:
+        raise Mistake(f"{name} is not written yet, or its last line does not return anything")
+    for key, before in inputs.items():
+        if not _same(before, given[key]):
+            raise Mistake(
+                f"{name} writes its result over `{key}`: whoever called it still needs the raw {key}. "
+                "Make a new tensor instead of changing this one in place"
+            )
+    return result, given
+
+
+def tensor(
+    name: str,
+    value: Any,
+    shape: Sequence[int],
+    instead: dict[tuple[int, ...], str] | None = None,
+    boolean: bool = False,
+) -> Tensor:
+    """``value``, what ``name`` returned, as a finite float tensor (or a mask) of the expected shape.
+
+    Raises:
+        Mistake: when it is not; ``instead`` explains likely other shapes.
+    """
+    if not isinstance(value, Tensor):
+        raise Mistake(f"{name} must return a torch.Tensor, not a {type(value).__name__}")
+    found = tuple(value.shape)
+    if found != tuple(shape):
+        why = (instead or {}).get(found, "look at what each step does to the shape")
+        wanted = "a single number (shape [])" if not shape else f"shape {list(shape)}"
+        raise Mistake(f"{name} returns the wrong shape: {list(found)} and not {wanted}; {why}")
+    if boolean and value.dtype != torch.bool:
+        why = "a mask is bool, so that x[mask] selects"
+        raise Mistake(f"{name} returns the wrong dtype, {value.dtype}: {why}")
+    if not boolean and not value.dtype.is_floating_point:
+        raise Mistake(f"{name} returns the wrong dtype, {value.dtype}: it should be a float")
+    if bool(torch.isnan(value).any()):
+        raise Mistake(f"{name} returns nan: something is divided by zero, or ∞ meets 0 or ∞")
+    if not bool(torch.isfinite(value).all()):
+        raise Mistake(f"{name} returns an infinite number: look for a division by (almost) zero")
+    return value
+
+
+def number(name: str, value: Any) -> float:
+    """``value`` as a finite float.
+
+    Raises:
+        Mistake: when it is not one number.
+    """
+    plain = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    try:
+        if isinstance(plain, bool | str | complex) or np.size(plain) != 1:
+            raise TypeError
+        result = float(np.ravel(plain)[0])
+    except (TypeError, ValueError):
+        raise Mistake(f"{name} must return one number, not a {type(value).__name__}") from None
+    if not np.isfinite(result):
+        raise Mistake(f"{name} returns {result}: look for a division by zero")
+    return result
+
+
+def numbers(name: str, value: Any, like: list[float] | tuple[float, ...]) -> list[float]:
+    """``value`` as finite floats, as many as ``like`` has.
+
+    Raises:
+        Mistake: when they are none, or not as many.
+    """
+    several = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
+    if isinstance(like, tuple) and not (several and len(value) == len(like)):
+        raise Mistake(f"{name} must return {len(like)} numbers, as its last line says")
+    if not several:
+        raise Mistake(f"{name} must return a list, not a {type(value).__name__}")
+    if len(value) != len(like):
+        wanted = f"{len(like)} are wanted, one for each answer"
+        raise Mistake(f"{name} returns the wrong shape: {len(value)} numbers where {wanted}")
+    return [number(name, part) for part in value]

@@ -1,0 +1,228 @@
+"""Checks of the exercises on over-optimisation, mode collapse and calibration (notebook 02)."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.checks.kit import Check, seen
+
+# -------------------------------------------------------------------------------------- best-of-n
+
+
+def _best_of_n(probs: Any, n: int) -> np.ndarray:
+    """By drawing every tuple there is; answers stand from worst to best."""
+    out = np.zeros(len(probs))
+    for drawn in itertools.product(range(len(probs)), repeat=n):
+        out[max(drawn)] += math.prod(probs[y] for y in drawn)
+    return out
+
+
+check_best_of_n = Check(
+    "best_of_n: agrees with every tuple of n draws",
+    draw=lambda rng, turn: {
+        "probs": rng.dirichlet(3 * np.ones(4 - turn % 2)),
+        "n": (3, 4, 2)[turn],
+    },
+    right=_best_of_n,
+    mistakes={
+        "this is the chance that the best is *at most* this good; take differences": lambda p, n: (
+            np.cumsum(p) ** n
+        ),
+        "each chance is raised to the power n: that is "
+        "the chance that all n draws are this answer": lambda p, n: p**n,
+        "chances to the power n, made to add up to 1; "
+        "the best of n does not sharpen like this": lambda p, n: p**n / (p**n).sum(),
+        "this is the chance that the answer is *among* the n draws": lambda p, n: 1 - (1 - p) ** n,
+        "the worst of n, not the best": lambda p, n: _best_of_n(p[::-1], n)[::-1],
+        "n is one too small": lambda p, n: np.diff(np.cumsum(p) ** (n - 1), prepend=0.0),
+        "n is one too large": lambda p, n: np.diff(np.cumsum(p) ** (n + 1), prepend=0.0),
+        "the chance is multiplied by n": lambda p, n: n * p,
+        "n·p·P(one draw is at most this good)^(n−1) is "
+        "for continuous scores; here answers repeat": lambda p, n: n * p * np.cumsum(p) ** (n - 1),
+    },
+)
+
+
+# ------------------------------------------------------------------------- KL of a binary best-of-n
+
+
+def _two(q: float, p: float) -> float:
+    return q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p))
+
+
+def _binary_kl(p: float, n: int) -> float:
+    """KL between the outcomes of the best of n and of one draw, from the list of all draws."""
+    wrong = sum(
+        math.prod(p if x else 1 - p for x in drawn)
+        for drawn in itertools.product((0, 1), repeat=n)
+        if not any(drawn)
+    )
+    return _two(1 - wrong, p)
+
+
+check_binary_kl = Check(
+    "binary_kl: exact, and below −log p",
+    draw=lambda rng, turn: {"p": float(rng.uniform(0.1, 0.4)), "n": (2, 5, 9)[turn]},
+    right=_binary_kl,
+    tolerance=1e-7,
+    mistakes={
+        "this is the formula for scores that never tie, log n − (n−1)/n": lambda p, n: (
+            math.log(n) - (n - 1) / n
+        ),
+        "this is the limit n → ∞": lambda p, n: -math.log(p),
+        "the direction is turned round: KL(base‖best)": lambda p, n: _two(p, 1 - (1 - p) ** n),
+        "wrong answers are left out: they have a term too": lambda p, n: (
+            (1 - (1 - p) ** n) * math.log((1 - (1 - p) ** n) / p)
+        ),
+        "the success rate is taken as n·p": lambda p, n: _two(min(n * p, 0.999999), p),
+        "the success rate is taken as p^n: that is the "
+        "chance that *all* draws are right": lambda p, n: _two(p**n, p),
+        "this is the success rate, not the KL": lambda p, n: 1 - (1 - p) ** n,
+        "the weights of the two terms are the base's; in KL(best‖base) they are the "
+        "best-of-n's": lambda p, n: (
+            p * math.log((1 - (1 - p) ** n) / p) + (1 - p) * math.log((1 - p) ** (n - 1))
+        ),
+        "the logarithm is to base 2: bits, not nats": lambda p, n: _binary_kl(p, n) / math.log(2),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------ Gao's form
+
+
+def _gold_peak(alpha: float, beta: float) -> tuple[float, float]:
+    """By search, on a grid that closes in."""
+    low, high = 1e-9, math.exp(alpha / beta)
+    for _ in range(60):
+        grid = np.linspace(low, high, 41)
+        at = int(np.argmax(grid * (alpha - beta * np.log(grid))))
+        low, high = grid[max(at - 1, 0)], grid[min(at + 1, 40)]
+    d = (low + high) / 2
+    return float(d), float(d * (alpha - beta * math.log(d)))
+
+
+PEAK_MISTAKES = {  # of α, β and the right place d
+    "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": (
+        lambda a, b, d: (a / (2 * b), a**2 / (4 * b))
+    ),
+    "this is where the reward is back at 0, not where it turns": lambda a, b, d: (d * math.e, 0.0),
+    "the product rule is incomplete: d·log d has the slope log d *+ 1*": (
+        lambda a, b, d: (d * math.e, b * d * math.e)
+    ),
+    "the sign of the 1 is wrong in the exponent": (
+        lambda a, b, d: (d * math.e**2, -b * d * math.e**2)
+    ),
+    "the place is right; the height is not: put d* into the form": lambda a, b, d: (d, a * d),
+    "the first number is the KL; d is its root": lambda a, b, d: (d**2, b * d),
+    "the two numbers have changed places": lambda a, b, d: (b * d, d),
+    "α and β are exchanged": lambda a, b, d: (math.exp(b / a - 1), a * math.exp(b / a - 1)),
+}
+
+check_gold_peak = Check(
+    "gold_peak: where the gold reward turns, and how high",
+    draw=lambda rng, turn: {
+        "alpha": float(rng.uniform(0.6, 1.5)),
+        "beta": float(rng.uniform(0.4, 0.9)),
+    },
+    right=_gold_peak,
+    mistakes=seen(lambda a, b: (a, b, math.exp(a / b - 1)), PEAK_MISTAKES),
+)
+
+
+# -------------------------------------------------------------------------------------- pass@k
+
+
+def _pass_at_k(n: int, c: int, k: int) -> float:
+    """Share of all k-subsets of n answers, the first c right, that hold a right one."""
+    subsets = list(itertools.combinations(range(n), k))
+    return sum(min(chosen) < c for chosen in subsets) / len(subsets)
+
+
+check_pass_at_k = Check(
+    "pass_at_k: agrees with every subset of k answers",
+    draw=lambda rng, turn: {
+        "n": 8,
+        "c": (2, 6, 0, 1)[turn],
+        "k": (int(rng.integers(2, 4)), 4, 2, 8)[turn],
+    },
+    right=_pass_at_k,
+    calls=4,
+    tolerance=1e-7,
+    mistakes={
+        "this draws *with* replacement, 1 − (1 − c/n)^k. "
+        "With n answers at hand it is biased": lambda n, c, k: 1 - (1 - c / n) ** k,
+        "this is pass@1": lambda n, c, k: c / n,
+        "this is the chance that none is right; take it from 1": lambda n, c, k: (
+            1 - _pass_at_k(n, c, k)
+        ),
+        "this is the chance that all k are right": lambda n, c, k: (
+            math.comb(c, k) / math.comb(n, k)
+        ),
+        "k answers with c/n each are added up; the chances overlap": lambda n, c, k: min(
+            1.0, k * c / n
+        ),
+        "this says whether any of the n is right: pass@n": lambda n, c, k: float(c > 0),
+        "the two binomials are upside down or exchanged: n "
+        "− c wrong answers are chosen from": lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k),
+        "with fewer than k wrong answers a right one is certain; yours "
+        "gives something else there": lambda n, c, k: 0.0 if n - c < k else _pass_at_k(n, c, k),
+    },
+)
+
+
+# --------------------------------------------------------------------------------- calibration
+
+
+def _bins(confidence: Any, correct: Any, bins: int) -> np.ndarray:
+    """Share, mean confidence, share of right answers and middle of each bin that is not empty."""
+    place = np.array([min(int(c * bins), bins - 1) for c in confidence])
+    rows = [
+        (here.mean(), confidence[here].mean(), correct[here].mean(), (b + 0.5) / bins)
+        for b in range(bins)
+        if (here := place == b).any()
+    ]
+    return np.array(rows).T
+
+
+def _ece(confidence: Any, correct: Any, bins: int) -> float:
+    return sum(n * abs(c - r) for n, c, r, _ in _bins(confidence, correct, bins).T)
+
+
+def _draw_calibration(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    confidence = rng.uniform(0.1, 1.0, 40) ** 0.7
+    right = (rng.uniform(size=40) < confidence**2).astype(float)
+    return {"confidence": confidence, "correct": right, "bins": (5, 4, 10)[turn]}
+
+
+BIN_MISTAKES = {  # of the bins' shares, mean confidences, shares of right answers and middles
+    "all bins count the same; weigh each with its number of answers": lambda n, c, r, middle: (
+        np.abs(c - r).mean()
+    ),
+    "the gaps are squared": lambda n, c, r, middle: n @ (c - r) ** 2,
+    "this is the largest gap, the maximum calibration error": lambda n, c, r, middle: np.abs(
+        c - r
+    ).max(),
+    "the middle of each bin stands for its mean confidence": lambda n, c, r, middle: (
+        n @ np.abs(middle - r)
+    ),
+}
+
+check_calibration_error = Check(
+    "calibration_error: the weighted gaps of the reliability diagram",
+    draw=_draw_calibration,
+    right=_ece,
+    mistakes=seen(_bins, BIN_MISTAKES)
+    | {
+        "the gaps keep their signs, so that over- and under-confidence cancel": lambda c, r, bins: (
+            c.mean() - r.mean()
+        ),
+        "this is the Brier score, the mean square": lambda c, r, bins: ((c - r) ** 2).mean(),
+        "the gap is taken answer by answer, before averaging in the bins": lambda c, r, bins: (
+            np.abs(c - r).mean()
+        ),
+        "this is the accuracy": lambda c, r, bins: r.mean(),
+        "the number of bins is fixed at 15; use the argument": lambda c, r, bins: _ece(c, r, 15),
+    },
+)

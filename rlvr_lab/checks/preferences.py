@@ -1,0 +1,241 @@
+"""Checks of the exercises on preferences (notebook 01)."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.checks.kit import Check
+
+
+def _log_sigmoid(x: Any) -> Any:
+    return -np.log1p(np.exp(-np.asarray(x)))
+
+
+def _shapes(pairs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
+    return {pairs.shape: "this is still one number a pair; average them"}
+
+
+# ---------------------------------------------------------------------------------- Bradley–Terry
+
+
+def _loss(chosen: Any, rejected: Any) -> float:
+    """Minus the mean log of each verdict's chance e^w / (e^w + e^l)."""
+    chances = [
+        math.exp(w) / (math.exp(w) + math.exp(x)) for w, x in zip(chosen, rejected, strict=True)
+    ]
+    return -sum(math.log(p) for p in chances) / len(chances)
+
+
+check_bradley_terry_loss = Check(
+    "bradley_terry_loss: minus the mean log-chance of the verdicts, and its gradient",
+    draw=lambda rng, turn: {
+        "chosen": rng.normal(0.4, 1.5, 4 + turn),
+        "rejected": rng.normal(0, 1.5, 4 + turn),
+    },
+    right=_loss,
+    through="chosen",
+    instead=_shapes,
+    mistakes={  # w, x: scores of chosen and rejected
+        "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
+            -_loss(w, x)
+        ),
+        "chosen and rejected are exchanged": lambda w, x: _loss(x, w),
+        "the logarithm is missing: this averages the chances themselves": lambda w, x: (
+            -np.exp(_log_sigmoid(w - x)).mean()
+        ),
+        "the sigmoid is missing: this is the plain margin, which has no bottom": lambda w, x: (
+            -(w - x).mean()
+        ),
+        "each score goes through a sigmoid by itself. Only "
+        "the difference means anything": lambda w, x: -(_log_sigmoid(w) + _log_sigmoid(-x)).mean(),
+        "the margins are averaged before the logarithm: "
+        "a mean pair is not the mean of the pairs": lambda w, x: -_log_sigmoid((w - x).mean()),
+        "the pairs are added up; average them": lambda w, x: _loss(w, x) * len(w),
+        "this is a hinge, max(0, 1 − margin), and no likelihood": lambda w, x: np.maximum(
+            0, 1 - w + x
+        ).mean(),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------ the optimum
+
+
+def _optimum(ref: Any, rewards: Any, beta: float) -> np.ndarray:
+    weights = [p * math.exp(r / beta) for p, r in zip(ref, rewards, strict=True)]
+    return np.array([w / sum(weights) for w in weights])
+
+
+def _normal(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum()
+
+
+check_regularised_optimum = Check(
+    "regularised_optimum: the reference, tilted by e^(r/β)",
+    draw=lambda rng, turn: {
+        "ref": _normal(rng.uniform(0.2, 1, 3 + turn)),
+        "rewards": rng.normal(0, 1, 3 + turn),
+        "beta": float(rng.uniform(0.4, 0.8)),
+    },
+    right=_optimum,
+    mistakes={  # q: π_ref
+        "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
+        "distance from the reference": lambda q, r, b: _normal(np.exp(r / b)),
+        "the chances do not add up to 1": lambda q, r, b: q * np.exp(r / b),
+        "β multiplies the reward; a *large* β should keep "
+        "the policy near the reference": lambda q, r, b: _optimum(q, r, 1 / b),
+        "β is not used": lambda q, r, b: _optimum(q, r, 1.0),
+        "the sign is flipped: bad answers gain": lambda q, r, b: _optimum(q, -r, b),
+        "the exponential is missing": lambda q, r, b: _normal(q * np.abs(r) / b),
+        "the reference is added to the exponent, not its logarithm": lambda q, r, b: _normal(
+            np.exp(q + r / b)
+        ),
+        "the logarithm of the reference is divided by β too: "
+        "π_ref is raised to the power 1/β": lambda q, r, b: _normal(np.exp((np.log(q) + r) / b)),
+        "this is the best answer alone: the limit β → 0": lambda q, r, b: (
+            (np.arange(len(q)) == r.argmax()) * 1.0
+        ),
+    },
+)
+
+
+# -------------------------------------------------------------------------------------------- DPO
+
+
+def _draw_dpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    size = 4 + turn
+    ref_chosen, ref_rejected = rng.uniform(-12, -2, (2, size))
+    return {
+        "chosen": ref_chosen + rng.uniform(-4, 4, size),
+        "rejected": ref_rejected + rng.uniform(-4, 4, size),
+        "ref_chosen": ref_chosen,
+        "ref_rejected": ref_rejected,
+        "beta": float(rng.uniform(0.2, 0.6)),
+    }
+
+
+def _dpo(chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any, beta: float) -> float:
+    """Bradley and Terry's loss on (π/π_ref)^β."""
+    total = 0.0
+    for w, x, rw, rx in zip(chosen, rejected, ref_chosen, ref_rejected, strict=True):
+        good, bad = math.exp(w - rw) ** beta, math.exp(x - rx) ** beta
+        total -= math.log(good / (good + bad))
+    return total / len(chosen)
+
+
+def _of_margin(margin: Any) -> float:
+    return float(-_log_sigmoid(margin).mean())
+
+
+check_dpo_loss = Check(
+    "dpo_loss: the margin of implicit rewards, and its gradient",
+    draw=_draw_dpo,
+    right=_dpo,
+    through="chosen",
+    data=("ref_chosen", "ref_rejected"),
+    instead=_shapes,
+    mistakes={  # w, x: chosen, rejected; rw, rx: under the reference
+        "the reference is not in it": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
+        "β is not used": lambda w, x, rw, rx, b: _dpo(w, x, rw, rx, 1.0),
+        "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b: (
+            b * _dpo(w, x, rw, rx, 1.0)
+        ),
+        "chosen and rejected are exchanged, or the sign "
+        "inside the sigmoid is flipped": lambda w, x, rw, rx, b: _dpo(x, w, rx, rw, b),
+        "the sign of the loss is flipped": lambda w, x, rw, rx, b: -_dpo(w, x, rw, rx, b),
+        "policy and reference are exchanged in one of the two ratios: the references add up instead of "
+        "cancelling": lambda w, x, rw, rx, b: _of_margin(b * ((w - rw) - (x + rx))),
+        "the references of the two answers are exchanged": lambda w, x, rw, rx, b: _dpo(
+            w, x, rx, rw, b
+        ),
+        "the pairs are added up; average them": lambda w, x, rw, rx, b: (
+            _dpo(w, x, rw, rx, b) * len(w)
+        ),
+        "the ratio of probabilities is used; the implicit reward is "
+        "its logarithm": lambda w, x, rw, rx, b: _of_margin(b * (np.exp(w - rw) - np.exp(x - rx))),
+        "the sigmoid is missing: the margin itself is "
+        "maximised, without an end": lambda w, x, rw, rx, b: -b * ((w - rw) - (x - rx)).mean(),
+    },
+)
+
+
+def _weight(w: Any, x: Any, rw: Any, rx: Any, beta: float) -> np.ndarray:
+    return np.array([1 / (1 + math.exp(margin)) for margin in beta * ((w - rw) - (x - rx))])
+
+
+check_dpo_weight = Check(
+    "dpo_weight: near 1 where the pair is ordered wrongly",
+    draw=_draw_dpo,
+    right=_weight,
+    mistakes={
+        "this is the chance of the verdict; the weight "
+        "is large where the verdict is *unlikely*": lambda *given: 1 - _weight(*given),
+        "β is not used": lambda *given: _weight(*given[:-1], 1.0),
+        "β is in front as well: that is the whole factor "
+        "of the gradient, not the weight": lambda *given: given[-1] * _weight(*given),
+        "the reference is not in it": lambda w, x, rw, rx, b: _weight(w, x, 0 * rw, 0 * rx, b),
+        "this is the slope of the sigmoid, σ(1 − σ); the weight "
+        "comes from the slope of log σ": lambda *given: _weight(*given) * (1 - _weight(*given)),
+        "this is the loss of each pair": lambda *given: -np.log(1 - _weight(*given)),
+        "the weights are made to add up to 1": lambda *given: _normal(_weight(*given)),
+        "the weight is 0 or 1, a perceptron's; DPO's is smooth": lambda *given: (
+            (_weight(*given) > 0.5) * 1.0
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------------ SimPO
+
+
+def _draw_simpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    size = 4 + turn
+    lengths = rng.permuted(np.linspace(2, 11, 2 * size).round()).reshape(2, size)
+    return {
+        "chosen": -lengths[0] * rng.uniform(0.3, 1.5, size),
+        "rejected": -lengths[1] * rng.uniform(0.3, 1.5, size),
+        "chosen_lengths": lengths[0],
+        "rejected_lengths": lengths[1],
+        "beta": float(rng.uniform(1.5, 2.5)),
+        "gamma": float(rng.uniform(0.3, 0.8)),
+    }
+
+
+def _simpo(w: Any, x: Any, n: Any, m: Any, beta: float, gamma: float) -> float:
+    margins = [beta * a / p - beta * b / q - gamma for a, b, p, q in zip(w, x, n, m, strict=True)]
+    return sum(math.log(1 + math.exp(-h)) for h in margins) / len(margins)
+
+
+check_simpo_loss = Check(
+    "simpo_loss: means of log-probabilities, a margin, and no reference",
+    draw=_draw_simpo,
+    right=_simpo,
+    through="chosen",
+    instead=_shapes,
+    mistakes={  # w, x: chosen, rejected; n, m: their lengths
+        "the lengths are not used: longer answers have more to add up": lambda w, x, n, m, b, g: (
+            _of_margin(b * (w - x) - g)
+        ),
+        "the margin γ is added: the chosen answer must win *by* γ": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, m, b, -g
+        ),
+        "the margin γ is missing": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0),
+        "γ is multiplied by β; here it is given as it stands": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, m, b, b * g
+        ),
+        "the lengths of the two answers are exchanged": lambda w, x, n, m, b, g: _simpo(
+            w, x, m, n, b, g
+        ),
+        "β is not used": lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g),
+        "chosen and rejected are exchanged": lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g),
+        "log-probabilities are multiplied by the lengths": lambda w, x, n, m, b, g: _simpo(
+            w, x, 1 / n, 1 / m, b, g
+        ),
+        "both answers are divided by the same length": lambda w, x, n, m, b, g: _simpo(
+            w, x, n, n, b, g
+        ),
+        "γ is outside the sigmoid": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g,
+        "the sign is flipped": lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g),
+    },
+)

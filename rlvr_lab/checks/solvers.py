@@ -1,0 +1,140 @@
+"""Checks of the exercises on systems without a matrix (notebook 04)."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_lab.checks.kit import Check, softmax
+
+# ------------------------------------------------------------------------------------ Fisher products
+
+
+def _fisher(pi: Any, vector: Any, damping: float) -> np.ndarray:
+    """With the matrix written out: Σ_y π(y)·s_y·s_yᵀ, s_y = e_y − π."""
+    scores = np.eye(len(pi)) - pi
+    matrix = sum(p * np.outer(s, s) for p, s in zip(pi, scores, strict=True))
+    return matrix @ vector + damping * vector
+
+
+check_fisher_product = Check(
+    "fisher_product: the Fisher matrix times a vector, and no matrix",
+    draw=lambda rng, turn: {
+        "pi": softmax(rng.normal(0, 1, 4 + turn)),
+        "vector": rng.normal(0, 1, 4 + turn),
+        "damping": float(rng.uniform(0.1, 0.4)),
+    },
+    right=_fisher,
+    instead=lambda pi, v, d: {
+        (len(pi), len(pi)): "this is a matrix; a product with a vector is a vector",
+        (): "this is one number, as vᵀFv would be",
+    },
+    mistakes={
+        "only the diagonal of the matrix is there: the "
+        "chances add up to 1, so they move together": lambda pi, v, d: pi * v + d * v,
+        "the outer product has the wrong sign": lambda pi, v, d: pi * v + pi * (pi @ v) + d * v,
+        "only the outer product is there: the diagonal is missing": lambda pi, v, d: (
+            -pi * (pi @ v) + d * v
+        ),
+        "the vector is centred, but each entry still has "
+        "to be multiplied by its chance": lambda pi, v, d: v - pi @ v + d * v,
+        "the vector is centred by its plain mean, not by its mean under π": lambda pi, v, d: (
+            pi * (v - v.mean()) + d * v
+        ),
+        "the damping is missing": lambda pi, v, d: _fisher(pi, v, 0.0),
+        "the damping is added to every entry; it is multiplied "
+        "with the vector first": lambda pi, v, d: _fisher(pi, v, 0.0) + d,
+        "the damping is subtracted": lambda pi, v, d: _fisher(pi, v, -d),
+        "the sum Σ π_j v_j is missing: π·π·v was taken entry by entry": lambda pi, v, d: (
+            pi * (1 - pi) * v + d * v
+        ),
+    },
+)
+
+
+# --------------------------------------------------------------------------------- conjugate gradient
+
+
+def _draw_system(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    size = 4 + turn
+    half = rng.normal(0, 1, (size, size))
+    matrix = half @ half.T / size + np.eye(size)
+
+    def product(v: Any) -> Any:  # the learner's vectors are tensors, the oracle's are arrays
+        return torch.tensor(matrix) @ v if isinstance(v, torch.Tensor) else matrix @ v
+
+    return {"product": product, "b": rng.normal(0, 1, size), "iterations": (2, 3, size)[turn]}
+
+
+def _conjugate_gradient(product: Any, b: Any, iterations: int) -> np.ndarray:
+    """The point of b, Mb, …, M^(k−1)b that is nearest to the solution in the norm of M."""
+    krylov = [b]
+    for _ in range(iterations - 1):
+        krylov.append(product(krylov[-1]) / np.linalg.norm(krylov[-1]))
+    basis, _ = np.linalg.qr(np.stack(krylov, axis=1))
+    image = np.stack([product(column) for column in basis.T], axis=1)
+    return basis @ np.linalg.solve(basis.T @ image, basis.T @ b)
+
+
+def _iterate(
+    product: Any,
+    b: Any,
+    iterations: int,
+    *,
+    beta: Callable[[float, float], float] = lambda new, old: new / old,
+    alpha: Callable[[Any, Any, Any], float] = lambda r, p, image: (r @ r) / (p @ image),
+    residual_sign: float = -1.0,
+    update: bool = True,
+    start: bool = False,
+    answer: str = "x",
+) -> np.ndarray:
+    """The recursion, with ways to go wrong."""
+    x = b.copy() if start else np.zeros_like(b)
+    r = p = b
+    for _ in range(iterations):
+        image = product(p)
+        a = alpha(r, p, image)
+        x = x + a * p
+        new = r + residual_sign * a * image if update else r
+        p = new + beta(new @ new, r @ r) * p
+        r = new
+    return {"x": x, "r": r, "p": p}[answer]
+
+
+check_conjugate_gradient = Check(
+    "conjugate_gradient: after k products it is the best point of the k-th Krylov space",
+    draw=_draw_system,
+    right=_conjugate_gradient,
+    calls=2,
+    mistakes={
+        "the residual grows: what has been explained must be taken away from it": partial(
+            _iterate, residual_sign=1.0
+        ),
+        "β is upside down: the new size of the residual belongs on top": partial(
+            _iterate, beta=lambda new, old: old / new
+        ),
+        "β is the ratio of the lengths; it is the ratio of the *squared* lengths": partial(
+            _iterate, beta=lambda new, old: math.sqrt(new / old)
+        ),
+        "β has the wrong sign: the old direction is added": partial(
+            _iterate, beta=lambda new, old: -new / old
+        ),
+        "the new direction is the residual alone. That is steepest descent, which zigzags: each "
+        "direction must keep a part of the last one": partial(_iterate, beta=lambda new, old: 0.0),
+        "the residual is never updated": partial(_iterate, update=False),
+        "α has p·p below the line: the matrix belongs between the two": partial(
+            _iterate, alpha=lambda r, p, image: (r @ r) / (p @ p)
+        ),
+        "α is upside down": partial(_iterate, alpha=lambda r, p, image: (p @ image) / (r @ r)),
+        "x starts at b but the residual does not know it: start both at the same place": partial(
+            _iterate, start=True
+        ),
+        "the residual is returned, not the solution": partial(_iterate, answer="r"),
+        "the direction is returned, not the solution": partial(_iterate, answer="p"),
+        "one iteration too few": lambda f, b, k: _iterate(f, b, k - 1),
+        "one iteration too many": lambda f, b, k: _iterate(f, b, min(k + 1, len(b))),
+    },
+)

@@ -1,0 +1,202 @@
+"""Checks of the exercises on trust regions (notebook 04)."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rlvr_lab.checks.kit import Check, ragged, seen
+
+# --------------------------------------------------------------------------------- importance weights
+
+
+def _draw_samples(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    rows, width = ((5, 5), (6, 4), (4, 7))[turn]
+    behaviour = rng.uniform(-3, -0.3, (rows, width))
+    return {
+        "logprobs": behaviour + rng.uniform(-0.5, 0.5, (rows, width)),
+        "behaviour_logprobs": behaviour,
+        "rewards": rng.uniform(0, 2, rows),
+        "mask": ragged(rng, rows, width),
+    }
+
+
+def _answer_weights(logprobs: Any, behaviour_logprobs: Any, mask: Any) -> np.ndarray:
+    """π(y)/π_b(y), a product over the answer's tokens."""
+    out = np.ones(len(mask))
+    for i, t in np.argwhere(mask):
+        out[i] *= math.exp(logprobs[i, t]) / math.exp(behaviour_logprobs[i, t])
+    return out
+
+
+def _estimate(weights: np.ndarray, rewards: np.ndarray) -> tuple[float, float]:
+    return float((weights * rewards).mean()), float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _worth(new: Any, old: Any, rewards: Any, mask: Any) -> tuple[Any, Any, float, float]:
+    """The weights, the rewards, and the two right numbers."""
+    weights = _answer_weights(new, old, mask)
+    return weights, rewards, *_estimate(weights, rewards)
+
+
+WEIGHT_MISTAKES = {  # of the log-ratios and the mask
+    "the ratio is upside down: the policy you ask about belongs on top": lambda d, m: np.exp(
+        -(d * m).sum(axis=1)
+    ),
+    "padding is in the ratio": lambda d, m: np.exp(d.sum(axis=1)),
+    "the log-ratio is averaged over the tokens. That is GSPO's ratio; the chance of an answer is a "
+    "product, so its logarithm is a sum": lambda d, m: np.exp((d * m).sum(axis=1) / m.sum(axis=1)),
+    "the token ratios are added up; chances multiply": lambda d, m: (np.exp(d) * m).sum(axis=1),
+    "the token ratios are averaged; chances multiply": lambda d, m: (
+        (np.exp(d) * m).sum(axis=1) / m.sum(axis=1)
+    ),
+    "only the first token's ratio is used": lambda d, m: np.exp(d[:, 0]),
+    "the weight is the logarithm of the ratio, not the ratio": lambda d, m: (d * m).sum(axis=1),
+}
+ESTIMATE_MISTAKES = {  # of the weights, the rewards and the two right numbers
+    "the estimate is divided by the sum of the weights. That is the self-normalised estimate, which "
+    "is biased; divide by the number of answers": lambda w, r, v, n: ((w * r).sum() / w.sum(), n),
+    "the weighted rewards are added up, not averaged": lambda w, r, v, n: (v * len(w), n),
+    "the effective sample size is missing its squares: (Σw)²/Σw²": (
+        lambda w, r, v, n: (v, w.sum() / (w**2).sum())
+    ),
+    "the effective sample size is a share here; give the number of answers": (
+        lambda w, r, v, n: (v, n / len(w))
+    ),
+    "the effective sample size has the rewards in it; it is about the weights alone": (
+        lambda w, r, v, n: (v, (w * r).sum() ** 2 / ((w * r) ** 2).sum())
+    ),
+    "the estimate and the effective sample size have changed places": lambda w, r, v, n: (n, v),
+}
+
+check_importance_estimate = Check(
+    "importance_estimate: the new policy's reward from the old one's answers, and what they are worth",
+    draw=_draw_samples,
+    right=lambda new, old, r, m: _estimate(_answer_weights(new, old, m), r),
+    mistakes={
+        said: lambda new, old, r, m, slip=slip: _estimate(slip(new - old, m), r)
+        for said, slip in WEIGHT_MISTAKES.items()
+    }
+    | seen(_worth, ESTIMATE_MISTAKES),
+)
+
+
+# ---------------------------------------------------------------------------------------- step length
+
+
+def _draw_step(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    half = rng.normal(0, 1, (4, 4))
+    direction = rng.normal(0, 1, 4)
+    return {
+        "direction": direction,
+        "fisher_direction": (half @ half.T / 4 + 0.5 * np.eye(4)) @ direction,
+        "max_kl": float(rng.uniform(0.005, 0.05)),
+    }
+
+
+def _step_size(direction: Any, fisher_direction: Any, max_kl: float) -> float:
+    return math.sqrt(2 * max_kl / float(sum(direction * fisher_direction)))
+
+
+check_step_size = Check(
+    "step_size: the quadratic model says KL = δ",
+    draw=_draw_step,
+    right=_step_size,
+    tolerance=1e-7,
+    mistakes={  # x, fx: the direction, without and with the Fisher matrix
+        "the ½ of the quadratic model is missing: KL ≈ ½·xᵀFx": lambda x, fx, kl: math.sqrt(
+            kl / (x @ fx)
+        ),
+        "the ½ has gone the wrong way": lambda x, fx, kl: math.sqrt(kl / 2 / (x @ fx)),
+        "the root is missing: KL grows with the *square* of the step": lambda x, fx, kl: (
+            2 * kl / (x @ fx)
+        ),
+        "this measures the step in parameters, ‖x‖². The "
+        "Fisher matrix is not in it": lambda x, fx, kl: math.sqrt(2 * kl / (x @ x)),
+        "the fraction is upside down": lambda x, fx, kl: math.sqrt((x @ fx) / (2 * kl)),
+        "the Fisher matrix is in it twice: ‖Fx‖² where xᵀFx belongs": lambda x, fx, kl: math.sqrt(
+            2 * kl / (fx @ fx)
+        ),
+        "δ is under no root": lambda x, fx, kl: 2 * kl / math.sqrt(x @ fx),
+    },
+)
+
+
+# ---------------------------------------------------------------------------------------- line search
+
+
+def _draw_search(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    """Landscapes that part the mistakes: every condition decides in some call."""
+    shrink, tries, max_kl = float(rng.uniform(0.5, 0.8)), 5, float(rng.uniform(0.01, 0.03))
+    fractions = [shrink**k for k in range(tries + 1)]
+    good, bad = float(rng.uniform(0.1, 0.5)), -float(rng.uniform(0.1, 0.5))
+    low, high = 0.5 * max_kl, 2 * max_kl
+    gains, kls = (
+        ([good, bad, good, good, good, good], [high, low, low, low, low, low]),  # the third
+        ([bad] * 5 + [good], [low] * 6),  # none, and the one after the last would do
+        ([good] * 6, [high, high, high, max_kl, low, low]),  # the fourth, exactly at the limit
+        ([good] * 6, [high, high, high, high, low, low]),  # the last
+        ([good] * 6, [low] * 6),  # the first
+    )[turn]
+
+    def evaluate(fraction: float) -> tuple[float, float]:
+        near = [abs(fraction - f) < 1e-9 for f in fractions]
+        # Fractions outside the list: too far beyond 1, worthless elsewhere.
+        return (gains[near.index(True)], kls[near.index(True)]) if any(near) else (good, low)
+
+    return {"evaluate": evaluate, "max_kl": max_kl, "shrink": shrink, "tries": tries}
+
+
+def _search(
+    evaluate: Any,
+    max_kl: float,
+    shrink: float,
+    tries: int,
+    *,
+    good: Callable[[float, float, float], bool] = lambda gain, kl, limit: gain > 0 and kl <= limit,
+    fraction: Callable[[float, int], float] = lambda s, k: s**k,
+    first: int = 0,
+    extra: int = 0,
+    otherwise: str = "zero",
+) -> float:
+    for k in range(first, tries + first + extra):
+        if good(*evaluate(fraction(shrink, k)), max_kl):
+            return float(k) if otherwise == "index" else fraction(shrink, k)
+    return fraction(shrink, tries - 1) if otherwise == "last" else 0.0
+
+
+check_line_search = Check(
+    "line_search: the longest fraction that gains and stays within δ",
+    draw=_draw_search,
+    right=_search,
+    calls=5,
+    tolerance=1e-7,
+    mistakes={
+        "the KL is not looked at: a step that gains may still leave the trust region": partial(
+            _search, good=lambda gain, kl, limit: gain > 0
+        ),
+        "the gain is not looked at: a step within δ may still make the policy worse": partial(
+            _search, good=lambda gain, kl, limit: kl <= limit
+        ),
+        "one of the two conditions is enough for yours; both must hold": partial(
+            _search, good=lambda gain, kl, limit: gain > 0 or kl <= limit
+        ),
+        "a step whose KL is exactly δ is turned down": partial(
+            _search, good=lambda gain, kl, limit: gain > 0 and kl < limit
+        ),
+        "the full step is never tried: the first fraction is 1": partial(_search, first=1),
+        "one fraction too many is tried": partial(_search, extra=1),
+        "one fraction too few is tried": partial(_search, extra=-1),
+        "the number of the try is returned, not the fraction": partial(_search, otherwise="index"),
+        "when nothing is good enough the smallest fraction is taken all the same; then there must be no "
+        "step at all: 0": partial(_search, otherwise="last"),
+        "the fractions fall by the same amount each time; they shrink by a factor": partial(
+            _search, fraction=lambda s, k: 1 - k * (1 - s)
+        ),
+        "the sign of the gain is flipped: the surrogate is to rise": partial(
+            _search, good=lambda gain, kl, limit: gain < 0 and kl <= limit
+        ),
+    },
+)

@@ -1,0 +1,23 @@
+"""The recordings that lie in ``data/runs``."""
+
+from rlvr_lab.experiments import overoptimisation, ppo_details
+from rlvr_lab.policy.data import data_folder
+from rlvr_lab.records.runs import Recording
+from rlvr_lab.training import pairs, policy_gradient, trpo
+
+__all__ = ["recorded"]
+
+# A recording can be read once the module that defines its kind of run has been imported.
+KINDS_FROM = (overoptimisation, pairs, policy_gradient, ppo_details, trpo)
+
+
+def recorded(name: str) -> Recording:
+    """The recording ``data/runs/<name>.json``.
+
+    Raises:
+        FileNotFoundError: when there is none.
+
+    >>> len(recorded("preferences/dpo").runs)
+    5
+    """
+    return Recording.load(data_folder() / "runs" / f"{name}.json")
