@@ -119,7 +119,8 @@ def measure_details(
 
     Yields:
         A run with a single record: ``step`` (the last), ``name``, ``source``, ``bug``, ``seed``; means
-        over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``; ``area``, the mean pass rate of all steps (how fast it learned).
+        over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``; ``area``, the mean
+        pass rate of all steps (how fast it learned).
 
     Raises:
         ValueError: when ``seeds`` < 1.

@@ -38,7 +38,11 @@ def _centre(groups: Tensor) -> Tensor:
     The float mean of equal rewards need not equal them (0.1 is no binary fraction), and divided by
     an equally tiny std that error of 1e-8 would become an advantage of 0.007.
     """
-    centred = groups - groups.mean(dim=1, keepdim=True)
+    return _exact(groups, groups - groups.mean(dim=1, keepdim=True))
+
+
+def _exact(groups: Tensor, centred: Tensor) -> Tensor:
+    """Centred rewards without what rounding leaves where all rewards of a group are equal."""
     return torch.where((groups == groups[:, :1]).all(dim=1, keepdim=True), 0.0, centred)
 
 
@@ -106,7 +110,7 @@ def leave_one_out_advantages(rewards: Float[Tensor, " B"], group_size: int) -> F
     if group_size == 1:
         raise ValueError("group_size: leave-one-out needs at least 2 answers a group, got 1")
     others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
-    return (groups - others).flatten()
+    return _exact(groups, groups - others).flatten()
 
 
 def batch_advantages(rewards: Float[Tensor, " B"], eps: float = 1e-6) -> Float[Tensor, " B"]:
