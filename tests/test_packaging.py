@@ -81,15 +81,22 @@ def test_lab_settings_name_settings_that_this_jupyterlab_has() -> None:
 
 
 def test_shapes_are_enforced_in_the_tests() -> None:
-    masking = import_module("rlvr_lab.masking")
+    averages = import_module("rlvr_lab.objectives.averages")
     x = torch.zeros(2, 3)
-    masking.masked_mean(x, torch.ones(2, 3, dtype=torch.bool))
+    averages.masked_mean(x, torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(Exception, match="Type-check error"):
-        masking.masked_mean(x, torch.ones(2, 4, dtype=torch.bool))
+        averages.masked_mean(x, torch.ones(2, 4, dtype=torch.bool))
+    worlds = import_module("rlvr_lab.tasks.worlds")
+    with pytest.raises(Exception, match="Type-check error"):
+        worlds.make_task(7)
 
 
 def test_readme_knows_every_module() -> None:
+    """Each room's line in the tree names the files in it, and no others."""
     readme = (ROOT / "README.md").read_text("utf-8")
-    named = set(re.findall(r"[\w*]+\.py\b", readme))
-    known = {path.name for name in named for path in (ROOT / "rlvr_lab").glob(name)}
-    assert known == {path.name for path in (ROOT / "rlvr_lab").glob("*.py")} - {"__init__.py"}
+    rooms = [path for path in (ROOT / "rlvr_lab").iterdir() if (path / "__init__.py").is_file()]
+    for room in rooms:
+        named = re.search(rf"^  {room.name}/ +(.+(?:\n {{16,}}.+)*)", readme, re.MULTILINE)
+        assert named, room.name
+        known = {path.stem for path in room.glob("*.py")} - {"__init__"}
+        assert set(re.findall(r"\b(\w+)\.py\b", named[1])) == known, room.name

@@ -83,7 +83,7 @@ def group_gradients(
     leaf = logprobs[rows].requires_grad_()
     rewards = world.rewards[rows]
     advantages = objective.advantages(rewards, group_size, old[rows], ref[rows], mask)
-    loss = objective.total(Rows(leaf, old[rows], ref[rows], advantages, mask), average)
+    loss = objective.total(Rows(leaf, old[rows], advantages, mask, ref[rows]), average)
     (slope,) = torch.autograd.grad(-loss, leaf)
     uphill = torch.zeros(groups, *world.mask.shape, dtype=torch.float64)
     each = torch.arange(groups).repeat_interleave(group_size)

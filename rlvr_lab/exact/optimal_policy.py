@@ -14,7 +14,6 @@ __all__ = [
     "kl_divergence",
     "regularised_objective",
     "regularised_optimum",
-    "win_rate",
 ]
 
 
@@ -138,17 +137,3 @@ def binary_best_of_n(p: float, n: int) -> tuple[float, float]:
         raise ValueError(f"p: must lie strictly between 0 and 1, got {p}")
     best = best_of_n([1 - p, p], [0.0, 1.0], n)
     return float(best[1]), kl_divergence(best, [1 - p, p])
-
-
-def win_rate(policy: ArrayLike, other: ArrayLike, rewards: ArrayLike) -> float:
-    """Chance that an answer of ``policy`` earns more than one of ``other``; a tie counts half.
-
-    Best-of-n against one sample: n/(n+1) when there are no ties and no repeats.
-
-    >>> win_rate([0.0, 1.0], [1.0, 0.0], [0.0, 1.0])
-    1.0
-    """
-    policy, other = _distribution("policy", policy), _distribution("other", other)
-    rewards = _rewards(rewards, policy)
-    beats = np.sign(rewards[:, None] - rewards[None, :]) / 2 + 0.5
-    return float(policy @ beats @ other)

@@ -87,10 +87,13 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         self.require_at_least(0, "kl_coef")
         self.require_positive("learning_rate")
 
-    @property
-    def objective(self) -> Objective:
-        """PPO's clip with whitened rewards and the KL in them, or GRPO with the KL in its loss."""
-        length, ppo = PreferenceWorld().length, self.optimiser == "ppo"
+    def objective(self, length: int) -> Objective:
+        """PPO's clip with whitened rewards and the KL in them, or GRPO with the KL in its loss.
+
+        Args:
+            length: of the longest answer, in tokens, by which PPO's sums are divided.
+        """
+        ppo = self.optimiser == "ppo"
         found = objective_from(
             "batch" if ppo else "group",
             divide_by_std=not ppo,
@@ -107,11 +110,13 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         # All answers share one prompt; they are compared in groups of 16.
         return replace(found, advantage=lambda rewards, _: group_advantages(rewards, 16))
 
-    def begin(self, policy: Policy | None = None) -> TrainState:
+    def begin(
+        self, policy: Policy | None = None, task: PreferenceWorld | None = None
+    ) -> TrainState:
         """The state before step 1: the proxy is fitted, and the policy is the base or the given one."""
         if self.optimiser == "best_of_n":
             raise ValueError("optimiser: best_of_n trains nothing, use best_of_n_curve")
-        world = PreferenceWorld()
+        world = task or PreferenceWorld()
         score, accuracy = fitted_proxy(self, world)
         policy = policy or world.base_policy(self.seed)
         return TrainState(
@@ -147,7 +152,8 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
         updates = 2 if self.optimiser == "ppo" else 1
-        return improve(state, self.objective, *experience, updates=updates)
+        objective = self.objective(state.task.length)
+        return improve(state, objective, *experience, updates=updates)
 
 
 def _counts(world: PreferenceWorld, batch: RolloutBatch) -> Tensor:

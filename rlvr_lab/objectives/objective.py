@@ -38,9 +38,9 @@ class Rows(NamedTuple):
 
     logprobs: Tensor
     old_logprobs: Tensor
-    ref_logprobs: Tensor | None
     advantages: Tensor
     mask: Tensor
+    ref_logprobs: Tensor | None = None
 
 
 Advantage = Callable[[Tensor, int], Tensor]
@@ -145,22 +145,6 @@ ADVANTAGES: dict[str, Callable[[bool], Advantage]] = {
 }
 
 
-def _token(rows: Rows, average: Average, low: float, high: float) -> Tensor:
-    return ppo_clip_loss(
-        rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, low, high, average
-    )
-
-
-def _sequence(rows: Rows, average: Average, low: float, high: float) -> Tensor:
-    return gspo_loss(
-        rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, low, high, average
-    )
-
-
-def _cispo(rows: Rows, average: Average, low: float, high: float) -> Tensor:
-    return cispo_loss(rows.logprobs, rows.old_logprobs, rows.advantages, rows.mask, high, average)
-
-
 def _share(rows: Rows, low: float, high: float, of: Callable[..., Tensor]) -> float:
     ratio = of(rows.logprobs.detach(), rows.old_logprobs, rows.mask)
     return clip_fraction(ratio, rows.advantages, rows.mask, low, high)
@@ -173,9 +157,18 @@ def _share_capped(rows: Rows, low: float, high: float) -> float:
 
 
 RATIOS: dict[str, tuple[Callable[..., Tensor], Callable[..., float]]] = {
-    "token": (_token, partial(_share, of=token_ratio)),
-    "sequence": (_sequence, partial(_share, of=sequence_ratio)),
-    "cispo": (_cispo, _share_capped),
+    "token": (
+        lambda rows, average, low, high: ppo_clip_loss(*rows[:4], low, high, average),
+        partial(_share, of=token_ratio),
+    ),
+    "sequence": (
+        lambda rows, average, low, high: gspo_loss(*rows[:4], low, high, average),
+        partial(_share, of=sequence_ratio),
+    ),
+    "cispo": (
+        lambda rows, average, low, high: cispo_loss(*rows[:4], high, average),
+        _share_capped,
+    ),
     "none": (
         lambda rows, average, low, high: plain(rows, average),
         lambda rows, low, high: 0.0,

@@ -277,11 +277,6 @@ class Sides(NamedTuple):
         """log π(y_w) per token."""
         return self.chosen / self.chosen_lengths
 
-    @property
-    def mean_rejected(self) -> Tensor:
-        """log π(y_l) per token."""
-        return self.rejected / self.rejected_lengths
-
 
 @dataclass(frozen=True)
 class PairObjective:
@@ -301,26 +296,24 @@ def _log_ratio_margin(s: Sides, beta: float) -> Tensor:
     return beta * ((s.chosen - s.ref_chosen) - (s.rejected - s.ref_rejected))
 
 
+def _mean_log_ratio_margin(s: Sides, beta: float) -> Tensor:
+    chosen = (s.chosen - s.ref_chosen) / s.chosen_lengths
+    return beta * (chosen - (s.rejected - s.ref_rejected) / s.rejected_lengths)
+
+
 def _mean_margin(s: Sides, beta: float) -> Tensor:
-    return beta * (s.mean_chosen - s.mean_rejected)
+    return beta * (s.mean_chosen - s.rejected / s.rejected_lengths)
 
 
 PAIR_OBJECTIVES: dict[str, PairObjective] = {
-    "dpo": PairObjective(lambda s, b, gamma: dpo_loss(*s[:4], b), _log_ratio_margin),
+    "dpo": PairObjective(lambda s, b, _: dpo_loss(*s[:4], b), _log_ratio_margin),
     "ln_dpo": PairObjective(
-        lambda s, b, gamma: length_normalised_dpo_loss(*s, b),
-        lambda s, b: (
-            b
-            * (
-                (s.chosen - s.ref_chosen) / s.chosen_lengths
-                - (s.rejected - s.ref_rejected) / s.rejected_lengths
-            )
-        ),
+        lambda s, b, _: length_normalised_dpo_loss(*s, b), _mean_log_ratio_margin
     ),
-    "simpo": PairObjective(lambda s, b, gamma: simpo_loss(*s[:2], *s[4:], b, gamma), _mean_margin),
+    "simpo": PairObjective(lambda s, b, g: simpo_loss(*s[:2], *s[4:], b, g), _mean_margin),
     "ipo": PairObjective(
-        lambda s, b, gamma: ipo_loss(*s[:4], b), lambda s, b: _log_ratio_margin(s, 1.0)
+        lambda s, b, _: ipo_loss(*s[:4], b), lambda s, _: _log_ratio_margin(s, 1.0)
     ),
-    "orpo": PairObjective(lambda s, b, gamma: orpo_loss(*s[:2], *s[4:], b), _mean_margin),
+    "orpo": PairObjective(lambda s, b, _: orpo_loss(*s[:2], *s[4:], b), _mean_margin),
 }
 """The variants of the table above, by name."""

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures.style import COLOURS, INK, STYLES, label_ends
 
-__all__ = ["describe_run", "name_setting", "plot_curve", "plot_lengths", "plot_run", "read_changes"]
+__all__ = ["describe_run", "name_setting", "plot_curve", "plot_run", "read_changes"]
 
 Record = Mapping[str, Any]
 
@@ -123,22 +123,6 @@ def plot_curve(
     ax.xaxis.set_major_locator(plots.step_ticks())
     if label:
         plots.plain_legend(ax)
-    return ax
-
-
-def plot_lengths(
-    records: Sequence[Record], ax: Axes | None = None, smooth: int = 1, total: int | None = None
-) -> Axes:
-    """Length of all, right and wrong answers over the steps of a run, in tokens.
-
-    Args:
-        records: metrics records of ``train``.
-        ax: where to draw.
-        smooth: window of the trailing mean, in steps.
-        total: the last step the axis shall reach; by default that of the records.
-    """
-    ax = plots.axes_or_new(ax)
-    _panel(ax, ("", "tokens", _LENGTHS), records, {}, smooth, total)
     return ax
 
 

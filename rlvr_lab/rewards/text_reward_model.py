@@ -56,8 +56,11 @@ class RewardModel:
             raise ValueError(f"texts: {len(texts)} texts do not fit {len(prompts)} prompts")
         size = len(texts) // len(prompts)
         whole = [prompts[row // size] + text for row, text in enumerate(texts)]
+        place = {text: index for index, text in enumerate(dict.fromkeys(whole))}
+        # Each text is read once: equal answers get equal scores, to the last bit.
         with torch.no_grad():
-            return answer_scores(self.model, self.tokenizer, whole)
+            scores = answer_scores(self.model, self.tokenizer, list(place))
+        return scores[[place[text] for text in whole]]
 
     def __call__(self, answers: Answers) -> Float[Tensor, " B"]:
         """The score as a reward."""

@@ -80,11 +80,6 @@ class Task(ABC):
         return {}
 
 
-def _check_count(count: int) -> None:
-    if count < 1:
-        raise ValueError(f"count: need at least 1 problem, got {count}")
-
-
 def grade(
     task: Task, problems: list[Problem], texts: list[str], truncated: list[bool]
 ) -> list[Verdict]:

@@ -5,12 +5,12 @@ subclass in a file of its own.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["RunConfig", "describe"]
+__all__ = ["RunConfig"]
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,3 @@ class RunConfig:
 
 LiveConfig = Callable[[], RunConfig]
 """What the loop asks at the start of each step for the settings that hold from then on."""
-
-
-def describe(config: RunConfig) -> str:
-    """The settings that differ from the default, in one line for a legend.
-
-    >>> describe(RunConfig(seed=3))
-    'seed=3'
-    """
-    default = asdict(type(config)())
-    parts = [f"{k}={v}" for k, v in asdict(config).items() if v != default[k]]
-    return ", ".join(parts) or "defaults"

@@ -85,6 +85,13 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
             f"False with baseline={self.baseline!r}: only the group baseline is divided by the std",
         )
 
+        negative = self.baseline == "maxrl" and self.kl_coef > 0
+        self.require(
+            "kl_in",
+            not negative or self.kl_in == "loss",
+            "loss with baseline='maxrl': a KL in the reward makes rewards negative",
+        )
+
     @property
     def objective(self) -> Objective:
         """The algorithm that the names stand for."""
@@ -169,7 +176,7 @@ def improve(
             # A row without advantage pulls at nothing: it counts in every average but needs no pass.
             needed = torch.ones_like(a, dtype=torch.bool) if objective.kl_in_loss else a != 0
             logprobs = token_logprobs(state.policy.model, small, temperature, needed)
-            given = Rows(logprobs, small.old_logprobs, ref_logprobs[rows], a, small.completion_mask)
+            given = Rows(logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
             loss = objective.total(given)
             # Without a row to pass, because every group has zero spread, there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0

@@ -111,8 +111,8 @@ class Controls:
             "beta": W.SelectionSlider(
                 options=[(f"{beta:g}", beta) for beta in betas], description="KL weight β", **slow
             ),
-            "epsilon": W.FloatSlider(
-                min=0.01, max=1, step=0.01, description="clip ε", readout_format=".2f", **slow
+            "epsilon": W.FloatLogSlider(
+                min=-4, max=0, step=0.05, description="clip ε", readout_format=".2g", **slow
             ),
             "updates": W.IntSlider(min=1, max=8, description="updates", **slow),
             "lr": W.FloatLogSlider(
@@ -154,8 +154,8 @@ class Controls:
             divide_by_std=bool(value["std"]) and base.baseline == "group",
             group_size=value["group"],
             kl_coef=value["beta"],
-            clip_low=round(value["epsilon"], 4),
-            clip_high=round(value["epsilon"] + upper, 4),
+            clip_low=float(f"{value['epsilon']:.3g}"),
+            clip_high=float(f"{value['epsilon'] + upper:.3g}"),
             updates_per_batch=value["updates"],
             learning_rate=float(f"{value['lr']:.3g}"),
             temperature=round(value["temperature"], 4),

@@ -47,9 +47,9 @@ def one_group(world: World, members: list[int], estimator: Objective) -> torch.T
     rows = Rows(
         world.logprobs()[members],
         old[members],
-        world.logprobs(world.reference).detach()[members],
         estimator.advantage(world.rewards[members], len(members)),
         world.mask[members],
+        world.logprobs(world.reference).detach()[members],
     )
     return -world.gradient(estimator.loss(rows, estimator.average))
 

@@ -93,16 +93,6 @@ def test_binary_rewards_do_not_follow_the_formula(p: float) -> None:
     assert opt.binary_best_of_n(0.1, 16) == pytest.approx((0.8147, 1.4161), abs=5e-5)
 
 
-def test_win_rate_against_one_sample() -> None:
-    size = 5000
-    ref, rewards = np.full(size, 1 / size), np.arange(size)
-    for n in (2, 16):
-        assert opt.win_rate(opt.best_of_n(ref, rewards, n), ref, rewards) == pytest.approx(
-            n / (n + 1), abs=1e-3
-        )
-    assert opt.win_rate([0.5, 0.5], [0.5, 0.5], [1.0, 1.0]) == 0.5
-
-
 def test_divergence_is_infinite_where_the_reference_has_no_mass() -> None:
     assert opt.kl_divergence([0.5, 0.5], [1.0, 0.0]) == math.inf
     assert opt.kl_divergence([1.0, 0.0], [1.0, 0.0]) == 0.0

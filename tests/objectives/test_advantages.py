@@ -263,3 +263,10 @@ def test_other_refusals():
         batch_advantages(torch.zeros(1))
     with pytest.raises(ValueError, match=r"rewards >= 0, got -1"):
         maxrl_advantages(torch.tensor([-1.0, 1.0]), 2)
+
+
+@pytest.mark.parametrize("size", [3, 8, 16])
+@pytest.mark.parametrize("reward", [0.1, 1.1])
+def test_leave_one_out_is_exactly_zero_without_spread(size: int, reward: float) -> None:
+    """Rounding would leave 1e-8, which is all that Adam needs for a whole step."""
+    assert not leave_one_out_advantages(torch.full((size,), reward), size).any()

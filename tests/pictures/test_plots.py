@@ -12,11 +12,11 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from rlvr_lab.pictures import style as plots
+from rlvr_lab.pictures import theory
 from rlvr_lab.pictures.runs import (
     describe_run,
     name_setting,
     plot_curve,
-    plot_lengths,
     plot_run,
     read_changes,
 )
@@ -96,7 +96,7 @@ def test_colours_are_distinct_and_pyplot_is_left_alone() -> None:
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
     assert set(plots.COLOURS) >= {"policy", "reference", "reward", "kl", "wrong", "right"}
     # The library never imports it; matplotlib's own inline backend may.
-    assert "pyplot" not in vars(sys.modules["rlvr_lab.plots"])
+    assert "pyplot" not in vars(sys.modules["rlvr_lab.pictures.style"])
 
 
 def test_new_figure_gives_one_axes_or_an_array() -> None:
@@ -137,10 +137,12 @@ def test_what_is_missing_is_a_gap(missing: float | None) -> None:
 
 
 def test_lengths_are_told_apart_by_more_than_colour() -> None:
-    ax = plot_lengths(run())
+    ax = plot_run(run()).flat[2]
     assert {"all", "✓ right", "✗ wrong"} <= set(texts(ax))
-    looks = {(str(line.get_linestyle()), line.get_marker()) for line in ax.lines}
-    assert len(looks) == 3
+    thick = [line for line in ax.lines if line.get_linewidth() == 2]
+    assert (
+        len({(str(line.get_linestyle()), line.get_marker()) for line in thick}) == len(thick) == 3
+    )
     assert words_outside(ax.figure) == []
 
 
@@ -249,7 +251,7 @@ def test_a_band_states_n_and_holds_its_mean() -> None:
 
 def test_std_multiplier_names_every_curve_where_they_lie_apart() -> None:
     table = {g: 1 + np.log2(g / 2) * (0.6 - P) for g in (2, 4, 16, 64)}
-    ax = plots.plot_std_multiplier(P, table, limit=1 / np.sqrt(P * (1 - P)))
+    ax = theory.plot_std_multiplier(P, table, limit=1 / np.sqrt(P * (1 - P)))
     assert len(ax.lines) == 5
     assert texts(ax) == ["G = 2", "G = 4", "G = 16", "G = 64", "G → ∞"]
     ax.figure.canvas.draw()
@@ -261,7 +263,7 @@ def test_std_multiplier_names_every_curve_where_they_lie_apart() -> None:
 
 def test_length_drift_has_one_curve_for_each_average_and_a_zero() -> None:
     drifts = {"sequence": 0.1 - P, "constant": 0 * P, "token": 0.01 * P}
-    ax = plots.plot_length_drift(P, drifts)
+    ax = theory.plot_length_drift(P, drifts)
     assert len(ax.lines) == 4
     assert [t.get_text() for t in ax.get_legend().get_texts()] == list(drifts)
     assert "tokens" in ax.get_ylabel()
@@ -269,7 +271,7 @@ def test_length_drift_has_one_curve_for_each_average_and_a_zero() -> None:
 
 
 def test_gradient_share_draws_a_bar_for_each_setting_and_kind() -> None:
-    ax = plots.plot_gradient_share(
+    ax = theory.plot_gradient_share(
         {"on": {"easy": 0.4, "hard": 0.6}, "off": {"easy": 1, "hard": 0}}
     )
     assert [bar.get_height() for bar in ax.patches] == [0.4, 0.6, 1, 0]
@@ -280,7 +282,7 @@ def test_gradient_share_draws_a_bar_for_each_setting_and_kind() -> None:
 
 def test_kl_estimators() -> None:
     x = np.linspace(-1, 1, 21)
-    ax = plots.plot_kl_estimators(x, {"k1": x, "k2": x**2 / 2, "k3": np.exp(-x) - 1 + x})
+    ax = theory.plot_kl_estimators(x, {"k1": x, "k2": x**2 / 2, "k3": np.exp(-x) - 1 + x})
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["k1", "k2", "k3"]
     assert "nats" in ax.get_xlabel()
     assert "nats" in ax.get_ylabel()

@@ -2,21 +2,21 @@
 
 import numpy as np
 
+from rlvr_lab.experiments.overoptimisation import ProxyConfig
 from rlvr_lab.pictures import preferences as plots
 from rlvr_lab.records.calibration import reliability
-from rlvr_lab.records.runs import Recording
+from rlvr_lab.records.runs import Recording, Run
 
 LOOKS = {"a": ("policy", "-"), "b": ("kl", "--")}
 
 
 def recording(slope: float) -> Recording:
-    made = Recording({})
-    for shift in (0.0, 1.0):
-        steps = np.arange(4.0)
-        made.add(
-            {"distance": d, "proxy": slope * d + shift, "gold": shift - d} for d in steps.tolist()
-        )
-    return made
+    def climb(shift: float) -> Run:
+        keys = ("step", "distance", "proxy", "gold")
+        rows = [(d, d, slope * d + shift, shift - d) for d in np.arange(4.0).tolist()]
+        return Run(ProxyConfig(pairs=100), [dict(zip(keys, row, strict=True)) for row in rows])
+
+    return Recording([climb(0.0), climb(1.0)])
 
 
 def test_climbs_stand_over_their_mean_distance_and_are_named_once():

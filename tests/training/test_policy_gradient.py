@@ -8,7 +8,6 @@ import torch
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.objectives.losses import grpo_loss
 from rlvr_lab.tasks.worlds import WORLDS
-from rlvr_lab.training.config import describe
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
@@ -148,11 +147,11 @@ def test_an_unknown_reward_is_named_before_anything_is_trained():
         replace(SMALL, rewards={"charm": 1.0}).begin()
 
 
+def test_maxrl_takes_no_rewards_that_a_kl_could_make_negative():
+    with pytest.raises(ValueError, match="kl_in: must be loss with baseline='maxrl'"):
+        replace(PRESETS["maxrl"], kl_in="reward", kl_coef=0.1)
+
+
 def test_division_by_the_std_belongs_to_the_group_baseline():
     with pytest.raises(ValueError, match="divide_by_std"):
         PolicyGradientConfig(baseline="leave_one_out")
-
-
-def test_describe_names_what_differs():
-    assert describe(PolicyGradientConfig()) == "defaults"
-    assert describe(PRESETS["dr-grpo"]) == "divide_by_std=False, average=constant"

@@ -1,0 +1,140 @@
+"""An objective built from names is the named loss, and the table holds the eight algorithms."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlvr_lab.objectives.advantages import group_advantages, leave_one_out_advantages
+from rlvr_lab.objectives.averages import constant_mean, sequence_mean
+from rlvr_lab.objectives.kl import k1, k2, k3, kl_penalty, kl_shaped_rewards
+from rlvr_lab.objectives.losses import (
+    cispo_loss,
+    dapo_loss,
+    dr_grpo_loss,
+    grpo_loss,
+    gspo_loss,
+    reinforce_loss,
+    rloo_loss,
+)
+from rlvr_lab.objectives.objective import (
+    ADVANTAGES,
+    ALGORITHMS,
+    AVERAGES,
+    ESTIMATORS,
+    RATIOS,
+    Objective,
+    Rows,
+    objective_from,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+MASK = torch.arange(6) < torch.tensor([6, 3, 1, 5, 2, 4])[:, None]
+LOGPROBS, OLD, REF = (-torch.rand(6, 6, generator=GENERATOR).double() for _ in range(3))
+REWARDS = torch.tensor([1.0, 0.0, 0.3, 0.0, 1.0, 0.2]).double()
+L = 9
+NAMES = {
+    "baseline": "group",
+    "divide_by_std": True,
+    "average": "sequence",
+    "ratio": "token",
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "kl_in": "loss",
+    "kl_estimator": "k3",
+}
+
+
+def objective(name: str, **changes) -> Objective:
+    given = {**NAMES, **ALGORITHMS[name], **changes}
+    return objective_from(**{"kl_in_reward": given.pop("kl_in") == "reward", "length": L, **given})
+
+
+def total(found: Objective) -> torch.Tensor:
+    advantages = found.advantages(REWARDS, 3, OLD, REF, MASK)
+    return found.total(Rows(LOGPROBS, OLD, advantages, MASK, REF))
+
+
+Z, CENTRED = (group_advantages(REWARDS, 3, by_std) for by_std in (True, False))
+EXPECTED = {
+    "rloo": lambda: rloo_loss(LOGPROBS, leave_one_out_advantages(REWARDS, 3), MASK) / L,
+    "grpo": lambda: grpo_loss(LOGPROBS, OLD, Z, MASK),
+    "dr-grpo": lambda: dr_grpo_loss(LOGPROBS, OLD, CENTRED, MASK, L),
+    "dapo": lambda: dapo_loss(LOGPROBS, OLD, Z, MASK),
+    "gspo": lambda: gspo_loss(LOGPROBS, OLD, Z, MASK),
+    "cispo": lambda: cispo_loss(LOGPROBS, OLD, Z, MASK),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_row_of_the_table_is_the_loss_of_that_name(name: str) -> None:
+    torch.testing.assert_close(total(objective(name)), EXPECTED[name]())
+
+
+def test_the_table_has_eight_rows_and_reinforce_whitens_over_the_batch() -> None:
+    assert list(ALGORITHMS) == [
+        *("reinforce", "rloo", "grpo", "dr-grpo"),
+        *("dapo", "gspo", "cispo", "maxrl"),
+    ]
+    whitened = (REWARDS - REWARDS.mean()) / (REWARDS.std(correction=0) + 1e-6)
+    torch.testing.assert_close(
+        total(objective("reinforce")), reinforce_loss(LOGPROBS, whitened, MASK)
+    )
+    mean = REWARDS.view(2, 3).mean(1).repeat_interleave(3)
+    by_mean = (REWARDS - mean) / (mean + 1e-6)
+    torch.testing.assert_close(
+        total(objective("maxrl")),
+        grpo_loss(LOGPROBS, OLD, by_mean, MASK, average=constant_mean(L)),
+    )
+
+
+@pytest.mark.parametrize(("name", "estimator"), [("k1", k1), ("k2", k2), ("k3", k3)])
+def test_a_kl_in_the_loss_is_added_with_its_weight(name: str, estimator) -> None:
+    found = objective("grpo", kl_coef=0.3, kl_estimator=name)
+    assert found.kl_in_loss
+    penalty = kl_penalty(LOGPROBS, REF, MASK, 0.3, sequence_mean, estimator)
+    torch.testing.assert_close(total(found) - total(objective("grpo")), penalty)
+
+
+def test_a_kl_in_the_reward_is_taken_off_before_the_comparison() -> None:
+    found = objective("grpo", kl_coef=0.3, kl_in="reward")
+    assert not found.kl_in_loss
+    shaped = group_advantages(kl_shaped_rewards(REWARDS, OLD, REF, MASK, 0.3), 3)
+    torch.testing.assert_close(found.advantages(REWARDS, 3, OLD, REF, MASK), shaped)
+    torch.testing.assert_close(total(found), grpo_loss(LOGPROBS, OLD, shaped, MASK))
+
+
+def test_another_average_can_take_the_place_of_the_own_one_in_every_term() -> None:
+    found = objective("grpo", kl_coef=0.3)
+    rows = Rows(LOGPROBS, OLD, Z, MASK, REF)
+    constant = replace(found, average=constant_mean(4))
+    torch.testing.assert_close(found.total(rows, constant_mean(4)), constant.total(rows))
+
+
+def share(name: str, **changes) -> float:
+    return objective(name, **changes).clipped(Rows(LOGPROBS, OLD, Z, MASK, REF))
+
+
+def test_the_share_of_clipped_tokens_goes_by_the_ratio_in_use() -> None:
+    ratio = (LOGPROBS - OLD).exp()
+    a = Z[:, None].expand(6, 6)
+    dead = ((a > 0) & (ratio > 1.1)) | ((a < 0) & (ratio < 0.9))
+    options = {"clip_low": 0.1, "clip_high": 0.1}
+    assert share("grpo", **options) == pytest.approx(float(dead[MASK].double().mean()))
+    whole = ((LOGPROBS - OLD) * MASK).sum(1) / MASK.sum(1)
+    s = whole.exp()[:, None].expand(6, 6)
+    dead = ((a > 0) & (s > 1.1)) | ((a < 0) & (s < 0.9))
+    assert share("gspo", **options) == pytest.approx(float(dead[MASK].double().mean()))
+    capped = (ratio > 1.1)[MASK].double().mean()
+    assert share("cispo", **options) == pytest.approx(float(capped))
+    assert share("reinforce") == Objective().clipped(Rows(LOGPROBS, OLD, Z, MASK)) == 0
+
+
+def test_every_name_has_a_meaning() -> None:
+    assert set(RATIOS) == {"token", "sequence", "cispo", "none"}
+    assert set(AVERAGES) == {"sequence", "token", "constant"} and set(ESTIMATORS) == {
+        "k1",
+        "k2",
+        "k3",
+    }
+    assert set(ADVANTAGES) == {"group", "leave_one_out", "batch", "none", "maxrl"}

@@ -1,0 +1,224 @@
+"""PPO by hand: one answer at a time, sums in place of recursions  (arXiv:1707.06347, 1506.02438)."""
+
+import copy
+import math
+import string
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tests.reference.adam import Adam
+from tests.reference.plain import Answer, clip_norm, entropy_of, frozen, logits_of, sample
+from tests.reference.record import describe, exact_lengths, mean, reward
+
+CHARACTERS = string.digits + string.ascii_lowercase + "+.?=<>/_"
+
+
+def score(scalar, text: str) -> Tensor:
+    """A reward model's number at the last character; character k of its list has the id k + 1."""
+    ids = torch.tensor([[1 + CHARACTERS.index(c) for c in text]])
+    last = scalar.body(input_ids=ids).last_hidden_state[0, -1]
+    return scalar.head.weight[0] @ last + scalar.head.bias[0]
+
+
+class Value(nn.Module):
+    """V(s): a body that starts as the policy's, and a linear head, of zeros or of small numbers."""
+
+    def __init__(self, config, model) -> None:
+        super().__init__()
+        self.body, width = copy.deepcopy(model.model), model.config.hidden_size
+        noise = torch.randn(width, generator=torch.Generator().manual_seed(config.seed))
+        start = 0 * noise if config.zero_value_head else noise / math.sqrt(width + 1)
+        self.head = nn.ParameterList([start[None], torch.zeros(1)])
+
+    def forward(self, answer: Answer) -> Tensor:
+        """V of the state before each trained token."""
+        ids = torch.tensor([answer.prompt_ids + answer.ids])
+        hidden = self.body(input_ids=ids).last_hidden_state[0]
+        before = [len(answer.prompt_ids) + t - 1 for t in answer.trained]
+        return hidden[before] @ self.head[0][0] + self.head[1]
+
+
+@dataclass
+class Row:
+    """What the epochs read of one answer, over the tokens that are trained."""
+
+    answer: Answer
+    tokens: list[int]
+    old: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+def flat(rows: list[Row], name: str) -> Tensor:
+    return torch.cat([getattr(row, name) for row in rows])
+
+
+def whitened(x: Tensor, shift: bool = True, zeros: int = 0) -> Tensor:
+    """(x − mean)/std, ``zeros`` more numbers counted as 0; without the shift the mean is put back."""
+    whole = torch.cat([x, torch.zeros(zeros)])
+    centre = whole.mean()
+    std = ((whole - centre) ** 2).mean().sqrt()
+    return (x - centre) / (std + 1e-8) + (0 if shift else centre)
+
+
+def advantages(config, rewards: Tensor, values: Tensor) -> Tensor:
+    """A_t = Σ_l (γλ)^l·δ_{t+l}  (arXiv:1506.02438, eq. 16)."""
+    following = torch.cat([values[1:], torch.zeros(1)])
+    delta = rewards + config.gamma * following - values
+    decay, end = config.gamma * config.lam, len(delta)
+    return torch.stack(
+        [sum(decay ** (u - t) * delta[u] for u in range(t, end)) for t in range(end)]
+    )
+
+
+class Run:
+    """The state of a run, and its steps."""
+
+    def __init__(self, config, model, task, judge=None) -> None:
+        self.config, self.model, self.task, self.judge = config, model, task, judge
+        self.anchor, self.value, self.beta = frozen(model), Value(config, model), config.kl_coef
+        settings = {"betas": (0.9, 0.95), "eps": config.adam_eps}
+        self.adams = [Adam(m.parameters(), 0.0, **settings) for m in (model, self.value)]
+
+    @torch.no_grad()
+    def earned(self, answers: list[Answer]) -> tuple[list[float], list[float]]:
+        """The reward of each answer, and what the reward model, if there is one, says of it."""
+        scores = [0.0] * len(answers)
+        if self.judge is not None:
+            scores = [float(score(self.judge, a.prompt + a.text)) for a in answers]
+        pairs = zip(answers, scores, strict=True)
+        return [reward(self.config, a, s) for a, s in pairs], scores
+
+    @torch.no_grad()
+    def fill(self, answers: list[Answer], rewards: list[float]) -> tuple[list[Row], float]:
+        """Rows for the epochs, and the mean over answers of the KL part of the reward."""
+        config, shaped, paid = self.config, [], []
+        for answer, earned in zip(answers, rewards, strict=True):
+            ref = logits_of(self.anchor, answer, config.temperature).log_softmax(-1)
+            ref = ref[range(len(answer.ids)), answer.ids]
+            ratio = (answer.old - ref)[answer.trained]
+            per_token = -self.beta * (ratio.clamp(min=0) if config.clamp_kl else ratio)
+            paid.append(float(per_token.sum()))
+            per_token[-1] += earned
+            shaped.append(per_token)
+        if config.whiten_rewards:
+            lengths = [len(r) for r in shaped]
+            shaped = whitened(torch.cat(shaped), shift=False).split(lengths)
+        rows = [self.row(answer, r) for answer, r in zip(answers, shaped, strict=True)]
+        if config.whiten_advantages == "batch":
+            parts = whitened(flat(rows, "advantages")).split([len(row.tokens) for row in rows])
+            for row, part in zip(rows, parts, strict=True):
+                row.advantages = part
+        return rows, mean(paid)
+
+    def row(self, answer: Answer, rewards: Tensor) -> Row:
+        values = self.value(answer)
+        if "shifted" in self.config.KIND:
+            values = torch.cat([values[1:], torch.zeros(1)])
+        gain = advantages(self.config, rewards, values)
+        n = len(answer.trained)
+        forgets = "end untrained" in self.config.KIND and not answer.truncated and n > 1
+        keep = slice(0, n - 1 if forgets else n)
+        tokens, old = answer.trained[keep], answer.old[answer.trained][keep]
+        return Row(answer, tokens, old, values[keep], gain[keep], (gain + values)[keep])
+
+    def minibatch(self, rows: list[Row], width: int) -> dict[str, float]:
+        """One step of both models on some rows."""
+        config, eps = self.config, self.config.clip
+        tables = [logits_of(self.model, row.answer, config.temperature) for row in rows]
+        logp = torch.cat(
+            [
+                table.log_softmax(-1)[row.tokens, [row.answer.ids[t] for t in row.tokens]]
+                for table, row in zip(tables, rows, strict=True)
+            ]
+        )
+        v = torch.cat([self.value(row.answer)[: len(row.tokens)] for row in rows])
+        gain, target, near = (flat(rows, n) for n in ("advantages", "returns", "values"))
+        if config.whiten_advantages == "minibatch":
+            padding = len(rows) * width - len(gain) if "padded" in config.KIND else 0
+            gain = whitened(gain, zeros=padding)
+        ratio = (logp - flat(rows, "old")).exp()
+        surrogate = -torch.minimum(ratio * gain, ratio.clamp(1 - eps, 1 + eps) * gain).mean()
+        error = (v - target) ** 2
+        if config.value_clip is not None:
+            held = near + (v - near).clamp(-config.value_clip, config.value_clip)
+            error = torch.maximum(error, (held - target) ** 2)
+        fit = error.mean() / 2
+        spread = [entropy_of(t)[row.tokens] for t, row in zip(tables, rows, strict=True)]
+        loss = surrogate + config.value_coef * fit - config.entropy_coef * torch.cat(spread).mean()
+        norm = self.step(loss)
+        r = ratio.detach()
+        dead = ((gain > 0) & (r > 1 + eps)) | ((gain < 0) & (r < 1 - eps))
+        return {
+            "loss": surrogate.item(),
+            "value_loss": fit.item(),
+            "grad_norm": norm,
+            "clip_fraction": float(dead.double().mean()),
+            "ratio_low": float(r.min()),
+            "ratio_high": float(r.max()),
+            "ratio_outside": float(((r < 1 - eps) | (r > 1 + eps)).double().mean()),
+            "approx_kl": float((r - 1 - r.log()).mean()),
+        }
+
+    def step(self, loss: Tensor) -> float:
+        """Adam on policy and value model, the norm of both gradients together being clipped."""
+        policy, value = self.adams
+        found = torch.autograd.grad(loss, policy.parameters + value.parameters)
+        found, norm = clip_norm(list(found), self.config.max_grad_norm)
+        policy.step(found[: len(policy.parameters)])
+        value.step(found[len(policy.parameters) :])
+        return norm
+
+    def epochs(self, rows: list[Row], step: int) -> dict[str, float]:
+        """All minibatches of all epochs; the metrics are those of the last epoch."""
+        config, size = self.config, self.config.group_size
+        left = 1 - (step - 1) / config.steps if config.anneal else 1.0
+        rates = config.learning_rate, config.value_learning_rate
+        for adam, rate in zip(self.adams, rates, strict=True):
+            adam.rate = rate * left
+        generator = torch.Generator().manual_seed(1_000_003 * config.seed + step)
+        width = max(len(row.answer.ids) for row in rows)
+        done = 0
+        for _ in range(config.epochs):
+            done += 1
+            order = torch.randperm(config.prompts_per_step, generator=generator)
+            parts = [
+                [rows[g * size + i] for g in part.tolist() for i in range(size)]
+                for part in order.tensor_split(config.minibatches)
+            ]
+            notes = [self.minibatch(part, width) for part in parts]
+            found = {name: mean([n[name] for n in notes]) for name in notes[0]}
+            if config.target_kl is not None and found["approx_kl"] > config.target_kl:
+                break
+        found["ratio_low"] = min(n["ratio_low"] for n in notes)
+        found["ratio_high"] = max(n["ratio_high"] for n in notes)
+        return found | {"epochs_done": done}
+
+    def record(self, step: int) -> dict:
+        """One step of the run and what it reports."""
+        config = self.config
+        answers = sample(config, self.model, self.task, step)
+        rewards, scores = self.earned(answers)
+        rows, kl_reward = self.fill(answers, rewards)
+        exact = exact_lengths(config, self.model)
+        target, error = flat(rows, "returns"), flat(rows, "returns") - flat(rows, "values")
+        spread = float(((target - target.mean()) ** 2).mean())
+        missed = float(((error - error.mean()) ** 2).mean())
+        common = describe(config, answers, self.anchor, every_row=True, scores=scores)
+        update = self.epochs(rows, step)
+        if config.adaptive_kl is not None:
+            off = min(max(common["kl"] / config.adaptive_kl - 1, -0.2), 0.2)
+            self.beta *= 1 + 0.1 * off
+        return {
+            "step": step,
+            **common,
+            **exact,
+            "kl_reward": kl_reward,
+            "kl_coef": self.beta,
+            "explained_variance": 1 - missed / spread if spread > 0 else math.nan,
+            **update,
+            "changed": [],
+        }
