@@ -6,6 +6,7 @@ pytest work as ever and no file changes. Linux and macOS only.
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import resource
@@ -25,10 +26,12 @@ QUIET = ("-x", "-q", "--tb=short", "-m", "not browser", "-p", "no:cacheprovider"
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "agg",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # nbval alone takes a second
     "TOKENIZERS_PARALLELISM": "false",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
 }
-HEAVY = "torch transformers numpy jaxtyping beartype pytest _pytest.assertion.rewrite"
+HEAVY = "torch transformers numpy jaxtyping beartype pytest"
+OWN = {"rlvr_lab", "tests", "conftest", "pytest", "_pytest"}
 
 
 class Job(NamedTuple):
@@ -53,6 +56,7 @@ def prepare(modules: Iterable[str] = HEAVY.split()) -> None:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     sys.modules["torch"].set_num_threads(1)
+    gc.freeze()  # so that a child's collector does not copy the parent's memory
 
 
 def serve(path: str, data: bytes) -> None:
@@ -82,6 +86,8 @@ def child(job: Job, output: int) -> None:
         import pytest
 
         code = int(pytest.main([*QUIET, *job.tests]))
+        if not job.path:
+            print(*sys.modules)  # for ``clean_run``
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
@@ -113,7 +119,9 @@ def run(jobs: Iterable[Job], at_once: int = 1) -> Iterator[Result]:
                     del running[pid]
                     output.seek(0)
                     text = output.read().decode(errors="replace")
-                    yield Result(job.key, "timeout" if late else outcome(status, text), seconds, text)
+                    yield Result(
+                        job.key, "timeout" if late else outcome(status, text), seconds, text
+                    )
     finally:
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
@@ -128,8 +136,13 @@ def outcome(status: int, text: str) -> str:
 
 
 def clean_run(tests: tuple[str, ...]) -> float:
-    """Seconds that the tests take on the code as it is, where they must pass."""
+    """Seconds that the tests take on the code as it is, where they must pass.
+
+    The parent then imports all that they imported, the project's own excepted.
+    """
     (result,) = run([Job("clean", tests)])
     if result.outcome != "survived":
         raise SystemExit(f"{' '.join(tests)}: not green without any mutant\n{result.output}")
+    names = result.output.splitlines()[-1].split()
+    prepare(name for name in names if name not in sys.modules and name.split(".")[0] not in OWN)
     return result.seconds

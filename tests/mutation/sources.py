@@ -59,6 +59,7 @@ class Source:
     def __init__(self, path: str) -> None:
         self.path, self.data = path, (ROOT / path).read_bytes()
         self.tree = ast.parse(self.data)
+        self.meaning = ast.dump(self.tree)
         self.lines = self.data.decode().split("\n")
         self.starts = [0]
         for line in self.lines:
@@ -103,7 +104,7 @@ class Source:
         after = one_line(data.decode().split("\n")[first : grown + 1])
         with warnings.catch_warnings(action="ignore"):
             try:
-                if ast.dump(ast.parse(data)) == ast.dump(self.tree):
+                if ast.dump(ast.parse(data)) == self.meaning:
                     return None
                 compile(data, self.path, "exec")
             except (SyntaxError, ValueError):
@@ -205,7 +206,9 @@ def course_edits(source: Source) -> Iterator[Edit]:
                 for bound in filter(None, (node.lower, node.upper)):
                     yield from off_by_one(source, bound)
             case ast.Dict(values=[_, _, *_]):
-                for here, there in zip(node.values, [*node.values[1:], node.values[0]], strict=True):
+                for here, there in zip(
+                    node.values, [*node.values[1:], node.values[0]], strict=True
+                ):
                     if text(here) != text(there):
                         yield replace("neighbour", here, text(there))
             case ast.Match(cases=cases):
