@@ -1,8 +1,8 @@
 """Runs pytest on mutants without starting Python for each.
 
-One parent imports the heavy libraries, but nothing of the package; every mutant is a fork of it. In the
+One parent imports the heavy libraries but nothing of the package; every mutant is a fork of it. In the
 fork Python's own loader hands out the mutated text for one file, so that the hooks of jaxtyping and
-pytest work as ever and no file changes. Linux and macOS only.
+pytest work as ever and no file changes. For Linux and macOS.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from tests.mutation.sources import ROOT
 
 MEMORY = 8 * 2**30  # bytes; a mutant may ask for any amount
-SLACK = 10  # seconds: a mutant may take three clean runs and this
 QUIET = ("-x", "-q", "--tb=short", "-m", "not browser", "-p", "no:cacheprovider")
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -30,16 +29,15 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
 }
-HEAVY = "torch transformers numpy jaxtyping beartype pytest"
 OWN = {"rlvr_lab", "tests", "conftest", "pytest", "_pytest"}
 
 
 class Job(NamedTuple):
     key: Any
     tests: tuple[str, ...]
-    path: str = ""
+    path: str = ""  # "": nothing is mutated
     data: bytes = b""
-    limit: float = 600.0
+    limit: float = 600.0  # seconds
 
 
 class Result(NamedTuple):
@@ -49,10 +47,10 @@ class Result(NamedTuple):
     output: str
 
 
-def prepare(modules: Iterable[str] = HEAVY.split()) -> None:
+def prepare(*modules: str) -> None:
     """Import what every test needs. Nothing is computed: threads do not outlive a fork."""
     os.environ.update(ENVIRONMENT)
-    for name in modules:
+    for name in ("torch", "jaxtyping", "beartype", "pytest", *modules):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     sys.modules["torch"].set_num_threads(1)
@@ -65,7 +63,7 @@ def serve(path: str, data: bytes) -> None:
 
     def path_stats(self, name):
         if name == target:
-            raise OSError("mutated: neither read nor write a .pyc")
+            raise OSError("mutated: a .pyc is neither read nor written")
         return stats(self, name)
 
     SourceFileLoader.path_stats = path_stats
@@ -83,15 +81,10 @@ def child(job: Job, output: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if job.path:
             serve(job.path, job.data)
-        import pytest
-
-        code = int(pytest.main([*QUIET, *job.tests]))
-        if not job.path:
-            print(*sys.modules)  # for ``clean_run``
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = int(sys.modules["pytest"].main([*QUIET, *job.tests]))
+        print("" if job.path else " ".join(sys.modules), flush=True)  # for ``clean_run``
     finally:
-        os._exit(code)  # whatever happens, the child never returns to the parent's code
+        os._exit(code)  # whatever happens, a child never returns to the parent's code
 
 
 def run(jobs: Iterable[Job], at_once: int = 1) -> Iterator[Result]:
@@ -100,7 +93,7 @@ def run(jobs: Iterable[Job], at_once: int = 1) -> Iterator[Result]:
     try:
         while True:
             while len(running) < at_once and (job := next(waiting, None)):
-                output = tempfile.TemporaryFile()
+                output = tempfile.TemporaryFile()  # noqa: SIM115
                 sys.stdout.flush()
                 if not (pid := os.fork()):
                     child(job, output.fileno())
@@ -109,19 +102,17 @@ def run(jobs: Iterable[Job], at_once: int = 1) -> Iterator[Result]:
                 return
             time.sleep(0.02)
             for pid, (job, began, output) in list(running.items()):
-                done, status = os.waitpid(pid, os.WNOHANG)
                 seconds = time.monotonic() - began
-                late = not done and seconds > job.limit
-                if late:
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if not done and seconds < job.limit:
+                    continue
+                if not done:
                     os.killpg(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
-                if done or late:
-                    del running[pid]
-                    output.seek(0)
-                    text = output.read().decode(errors="replace")
-                    yield Result(
-                        job.key, "timeout" if late else outcome(status, text), seconds, text
-                    )
+                del running[pid]
+                output.seek(0)
+                text = output.read().decode(errors="replace")
+                yield Result(job.key, outcome(status, text) if done else "timeout", seconds, text)
     finally:
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
@@ -131,18 +122,18 @@ def run(jobs: Iterable[Job], at_once: int = 1) -> Iterator[Result]:
 def outcome(status: int, text: str) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code == 5:
-        raise RuntimeError(f"pytest found no tests:\n{text}")
+        raise SystemExit(f"pytest found no tests:\n{text}")
     return "killed" if code else "survived"
 
 
 def clean_run(tests: tuple[str, ...]) -> float:
     """Seconds that the tests take on the code as it is, where they must pass.
 
-    The parent then imports all that they imported, the project's own excepted.
+    The parent then imports all that they imported, the project's own modules excepted.
     """
     (result,) = run([Job("clean", tests)])
     if result.outcome != "survived":
-        raise SystemExit(f"{' '.join(tests)}: not green without any mutant\n{result.output}")
+        raise SystemExit(f"{' '.join(tests)}: not green without a mutant\n{result.output}")
     names = result.output.splitlines()[-1].split()
-    prepare(name for name in names if name not in sys.modules and name.split(".")[0] not in OWN)
+    prepare(*(n for n in names if n not in sys.modules and n.split(".")[0] not in OWN))
     return result.seconds

@@ -1,37 +1,33 @@
-"""The faults: each is an edit of a module's text, planted by rule.
+"""The faults: each is one edit of a module's text, planted by rule.
 
 The ordinary ones are those of cosmic-ray; ``course_edits`` adds what goes wrong in code like ours: a
 sign, a dim, two arguments exchanged, a default that acts unseen, a forgotten ``detach``.
 """
 
 import ast
+import copy
 import hashlib
 import random
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "rlvr_lab"
 
 # Of cosmic-ray's exchanges those that a person would write: + for -, but not + for >>.
-LIKELY = """
-    Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Div Mod_FloorDiv Pow_Mul BitAnd_BitOr BitOr_BitAnd
-    Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot IsNot_Is
-""".split()
-FUNCTIONS = [
-    *(("min", "max"), ("minimum", "maximum"), ("amin", "amax"), ("argmin", "argmax")),
-    *(("any", "all"), ("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like")),
-    *(("floor", "ceil"), ("softmax", "log_softmax"), ("sorted", "list")),
-]
-EXCHANGED = {a: b for pair in FUNCTIONS for a, b in (pair, pair[::-1])} | {"list": None}
-METHODS = set("detach abs sqrt square exp log clamp masked_fill cumsum flip softmax".split())
-COMMUTE = {"minimum", "maximum", "min", "max", "equal", "allclose", "isclose", "isinstance"}
-BUILTIN = {"min", "max", "any", "all", "sorted"}
-UNSEEN = {"strict", "device", "encoding", "dtype"}  # keywords that change nothing in a right run
+LIKELY = """Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Div Mod_FloorDiv Pow_Mul BitAnd_BitOr BitOr_BitAnd
+    Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt LtE_GtE GtE_LtE Is_IsNot IsNot_Is"""
+LEFT = "min minimum amin argmin any sum zeros zeros_like floor"
+RIGHT = "max maximum amax argmax all mean ones ones_like ceil"
+EXCHANGED = dict(zip(f"{LEFT} {RIGHT}".split(), f"{RIGHT} {LEFT}".split(), strict=True))
+METHODS = "detach abs sqrt square exp log clamp masked_fill cumsum flip softmax"
+COMMUTE = "minimum maximum min max equal allclose isclose isinstance"
+UNSEEN = "strict device encoding dtype"  # keywords that change nothing in a right run
 
 
 class Edit(NamedTuple):
@@ -64,7 +60,6 @@ class Source:
         self.starts = [0]
         for line in self.lines:
             self.starts.append(self.starts[-1] + len(line.encode()) + 1)
-        self.kept = [self.span(node) for node in untouched(self.tree)]
         self.types: dict[str, set[str]] = {}  # of what arguments are called, as annotated here
         for node in ast.walk(self.tree):
             if isinstance(node, ast.arg) and node.annotation:
@@ -82,62 +77,53 @@ class Source:
         return Edit(operator, *self.span(node), new)
 
     def exchange(self, operator: str, a: ast.AST, b: ast.AST) -> Iterator[Edit]:
-        """``a`` and ``b``, in the order of the text, change places."""
-        if type(a) is not type(b):
-            return
-        if isinstance(a, ast.Name):
-            types = [self.types.get(name.id) for name in (a, b)]
-            if all(types) and types[0].isdisjoint(types[1]):
-                return  # beartype would see it
-        (start, middle), (after, end) = self.span(a), self.span(b)
-        if self.text(a) != self.text(b):
+        """``a`` and ``b``, in the order of the text, change places if they are of a kind."""
+        types = [self.types.get(getattr(node, "id", "")) for node in (a, b)]
+        alike = not all(types) or types[0] & types[1]  # otherwise beartype sees it
+        if type(a) is type(b) and alike and self.text(a) != self.text(b):
+            (start, middle), (after, end) = self.span(a), self.span(b)
             between = self.data[middle:after].decode()
             yield Edit(operator, start, end, self.text(b) + between + self.text(a))
 
     def mutant(self, edit: Edit) -> Mutant | None:
         """The edit as a whole module, or None when that is no Python or says the same."""
         data = self.data[: edit.start] + edit.new.encode() + self.data[edit.end :]
-        first = self.data.count(b"\n", 0, edit.start)
-        last = self.data.count(b"\n", 0, edit.end)
-        grown = last + data.count(b"\n") - self.data.count(b"\n")
-        before = one_line(self.lines[first : last + 1])
-        after = one_line(data.decode().split("\n")[first : grown + 1])
         with warnings.catch_warnings(action="ignore"):
             try:
+                compile(data, self.path, "exec")
                 if ast.dump(ast.parse(data)) == self.meaning:
                     return None
-                compile(data, self.path, "exec")
             except (SyntaxError, ValueError):
                 return None
-        place = f"{before}|{after}|{edit.start - self.starts[first]}"
-        mark = hashlib.sha256(place.encode()).hexdigest()[:6]
-        name = f"{self.path}:{first + 1}:{edit.operator}:{mark}"
+        first, last = (self.data.count(b"\n", 0, place) for place in (edit.start, edit.end))
+        lines = data.decode().split("\n")
+        end = last + 1 + len(lines) - len(self.lines)
+        before, after = (
+            " ".join(" ".join(text).split())
+            for text in (self.lines[first : last + 1], lines[first:end])
+        )
+        mark = f"{before}|{after}|{edit.start - self.starts[first]}".encode()
+        name = f"{self.path}:{first + 1}:{edit.operator}:{hashlib.sha256(mark).hexdigest()[:6]}"
         return Mutant(name, self.path, first + 1, edit.operator, before, after, data)
-
-
-def one_line(lines: list[str]) -> str:
-    return " ".join(" ".join(lines).split())
 
 
 def untouched(tree: ast.Module) -> Iterator[ast.AST]:
     """What says something to a reader or a type checker and computes nothing."""
     for node in ast.walk(tree):
         match node:
-            case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            case ast.Import() | ast.ImportFrom() | ast.Raise() | ast.Expr(value=ast.Constant()):
                 yield node
-            case ast.Raise(exc=ast.expr()):
+            case ast.FunctionDef(name="__repr__" | "__str__"):
                 yield node
-            case ast.Assert(msg=ast.expr()):
-                yield node.msg
-            case ast.arg(annotation=ast.expr()) | ast.AnnAssign():
-                yield node.annotation
-            case ast.FunctionDef() if node.name in ("__repr__", "__str__"):
+            case ast.FunctionDef(returns=ast.expr() as part) | ast.Assert(msg=ast.expr() as part):
+                yield part
+            case ast.arg(annotation=ast.expr() as part) | ast.AnnAssign(annotation=part):
+                yield part
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
                 yield node
-            case ast.FunctionDef(returns=ast.expr()):
-                yield node.returns
-    for node in tree.body:  # __all__, and names of types: BT = Float[Tensor, "B T"]
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id == "__all__" or isinstance(node.value, ast.Subscript):
+            case ast.Assign(value=ast.Subscript()) if (
+                node in tree.body
+            ):  # BT = Float[Tensor, "B T"]
                 yield node
 
 
@@ -145,27 +131,29 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.operators.provider import OperatorProvider
 
-    def place(position: tuple[int, int]) -> int:
-        line, column = position
+    def place(line: int, column: int) -> int:
         return source.starts[line - 1] + len(source.lines[line - 1][:column].encode())
 
-    provider = OperatorProvider()
-    plain = {"VariableReplacer", "VariableInserter"}
-    names = [n for n in provider if n.split("_", 1)[-1] in LIKELY or "_Delete_" in n]
-    names += [n for n in provider if "_" not in n and n not in plain]
-    operators = [(name, provider[name]()) for name in names]
+    wanted = {*LIKELY.split(), "Delete_USub", "Delete_Not", "Delete_Invert"}
+    kinds = {
+        name: OperatorProvider()[name]()
+        for name in OperatorProvider()
+        if name.split("_", 1)[-1] in wanted or ("_" not in name and "Variable" not in name)
+    }
     for node in list(ast_nodes(get_ast(source.data.decode()))):
-        for name, operator in operators:
-            for index, _ in enumerate(operator.mutation_positions(node)):
-                state = [(n, getattr(n, "children", None) or n.value) for n in ast_nodes(node)]
-                state = [(n, list(v) if isinstance(v, list) else v) for n, v in state]
-                changed = operator.mutate(node, index)
+        for name, kind in kinds.items():
+            for index, _ in enumerate(kind.mutation_positions(node)):
+                parts = [
+                    (n, "children" if hasattr(n, "children") else "value") for n in ast_nodes(node)
+                ]
+                state = [(n, key, copy.copy(getattr(n, key))) for n, key in parts]
+                changed = kind.mutate(node, index)
                 code = changed.get_code() if changed else ""
-                start, end = place(node.get_start_pos_of_prefix()), place(node.end_pos)
+                for n, key, value in state:
+                    setattr(n, key, value)
+                start, end = place(*node.get_start_pos_of_prefix()), place(*node.end_pos)
                 if name == "NumberReplacer":  # it puts a space before the number
-                    start, code = place(node.start_pos), code.strip()
-                for part, was in state:
-                    setattr(part, "children" if isinstance(was, list) else "value", was)
+                    start, code = place(*node.start_pos), code.strip()
                 edit = trimmed(source, Edit(name.removeprefix("Replace"), start, end, code))
                 doubled = name == "AddNot" and source.data[: edit.start].endswith(b"not ")
                 lone = "_" in name and source.data[edit.end :].startswith(b",")  # def f(*, a)
@@ -175,12 +163,11 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
 
 def trimmed(source: Source, edit: Edit) -> Edit:
     """The same edit without what stays as it was on both sides."""
-    name, start, end, new = edit
-    old, raw = source.data[start:end], new.encode()
-    least = min(len(old), len(raw))
-    head = next((i for i in range(least) if old[i] != raw[i]), least)
-    tail = next((i for i in range(least - head) if old[-1 - i] != raw[-1 - i]), least - head)
-    return Edit(name, start + head, end - tail, raw[head : len(raw) - tail].decode())
+    old, new = source.data[edit.start : edit.end], edit.new.encode()
+    head = len(commonprefix([old, new]))
+    tail = len(commonprefix([old[head:][::-1], new[head:][::-1]]))
+    kept = new[head : len(new) - tail].decode()
+    return Edit(edit.operator, edit.start + head, edit.end - tail, kept)
 
 
 def course_edits(source: Source) -> Iterator[Edit]:
@@ -198,26 +185,18 @@ def course_edits(source: Source) -> Iterator[Edit]:
         match node:
             case ast.BinOp(op=ast.Mult() | ast.Div() | ast.Sub()) if node not in inner:
                 yield replace("sign", node, f"-({text(node)})")
-            case ast.IfExp():
-                yield from source.exchange("branches", node.body, node.orelse)
-            case ast.Slice(lower=None, upper=None):
-                pass
-            case ast.Slice():
-                for bound in filter(None, (node.lower, node.upper)):
+            case ast.Slice(lower=low, upper=high) if low or high:
+                for bound in filter(None, (low, high)):
                     yield from off_by_one(source, bound)
-            case ast.Dict(values=[_, _, *_]):
-                for here, there in zip(
-                    node.values, [*node.values[1:], node.values[0]], strict=True
-                ):
-                    if text(here) != text(there):
-                        yield replace("neighbour", here, text(there))
+            case ast.Dict(values=[_, _, *_] as values):
+                for here, there in pairwise([*values, values[0]]):
+                    yield replace("neighbour", here, text(there))
             case ast.Match(cases=cases):
                 for here, there in pairwise(case.pattern for case in cases):
-                    if isinstance(there, ast.MatchValue):
-                        yield replace("neighbour", here, text(there))
+                    yield replace("neighbour", here, text(there))
             case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner), attr=name):
                 if owner.endswith("config"):
-                    for other in fields_like(name, source.types.get(owner)):
+                    for other in fields_like(name):
                         yield replace("field", node, f"{text(node.value)}.{other}")
             case ast.Call():
                 yield from call_edits(source, node)
@@ -226,41 +205,35 @@ def course_edits(source: Source) -> Iterator[Edit]:
             case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
                 yield replace("drop_statement", node, "pass")
             case ast.Assign(targets=[ast.Name(id=name)]):
-                if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node.value)):
+                if name in {getattr(part, "id", None) for part in ast.walk(node.value)}:
                     yield replace("drop_statement", node, "pass")
 
 
 def call_edits(source: Source, node: ast.Call) -> Iterator[Edit]:
-    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    method = isinstance(node.func, ast.Attribute)
+    name = node.func.attr if method else getattr(node.func, "id", "")
     start, end = source.span(node.func)
-    if (other := EXCHANGED.get(name)) and (start < end - len(name) or name in BUILTIN):
-        yield Edit("function", end - len(name), end, other)
-    if isinstance(node.func, ast.Attribute) and name in METHODS and not is_module(node.func.value):
-        receiver = source.data[start : end - len(name)].decode().rstrip().removesuffix(".").rstrip()
+    if name in EXCHANGED and (method or name not in ("sum", "mean")):
+        yield Edit("function", end - len(name), end, EXCHANGED[name])
+    receiver = source.data[start : end - len(name)].decode().rstrip(" \n.")
+    if method and name in METHODS.split() and receiver not in ("torch", "np", "math"):
         yield source.replace("drop_method", node, receiver)
     if name == "range":
         yield from off_by_one(source, node.args[-1])
-    if name not in COMMUTE:
+    if name not in COMMUTE.split():
         for a, b in pairwise(node.args):
             yield from source.exchange("exchange_arguments", a, b)
-    for a, b in pairwise(node.keywords):
-        if a.arg and b.arg:
-            yield from source.exchange("exchange_arguments", a.value, b.value)
+    for a, b in pairwise(keyword.value for keyword in node.keywords if keyword.arg):
+        yield from source.exchange("exchange_arguments", a, b)
     for keyword in node.keywords:
         if keyword.arg == "dim" and (dim := source.text(keyword.value)) in ("0", "1", "-1"):
             yield source.replace("dim", keyword.value, "1" if dim == "0" else "0")
-        if keyword.arg and keyword.arg not in UNSEEN:
+        if keyword.arg and keyword.arg not in UNSEEN.split():
             first, last = source.span(keyword)
-            rest = source.data[last:]
-            if rest.lstrip().startswith(b","):
-                last = source.data.index(b",", last) + 1
-            elif node.args or len(node.keywords) > 1:
+            comma = re.match(rb"\s*,", source.data[last:])
+            if not comma and (node.args or len(node.keywords) > 1):
                 first = source.data.rindex(b",", 0, first)
-            yield Edit("drop_keyword", first, last, "")
-
-
-def is_module(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("torch", "np", "math", "F")
+            yield Edit("drop_keyword", first, last + (comma.end() if comma else 0), "")
 
 
 def off_by_one(source: Source, bound: ast.expr) -> Iterator[Edit]:
@@ -270,33 +243,31 @@ def off_by_one(source: Source, bound: ast.expr) -> Iterator[Edit]:
 
 
 @cache
-def number_fields() -> dict[str, dict[str, str]]:
+def number_fields() -> list[dict[str, str]]:
     """The fields that hold numbers, with their types, of each configuration of the package."""
-    trees = [ast.parse(path.read_bytes()) for path in sorted(PACKAGE.rglob("*.py"))]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    classes = {n.name: n for n in nodes if isinstance(n, ast.ClassDef) and "Config" in n.name}
-
-    def fields(name: str) -> dict[str, str]:
-        own, parents = {}, [ast.unparse(base) for base in classes[name].bases]
-        for node in classes[name].body:
-            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in ("int", "float"):
-                own[node.target.id] = node.annotation.id
-        return own | {k: v for p in parents if p in classes for k, v in fields(p).items()}
-
-    return {name: fields(name) for name in classes}
+    trees = [ast.parse(path.read_bytes()) for path in (ROOT / "rlvr_lab").rglob("*.py")]
+    classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    found = []
+    for part in (n.body for n in classes if n.name.endswith("Config")):
+        typed = [n for n in part if isinstance(n, ast.AnnAssign)]
+        types = {n.target.id: ast.unparse(n.annotation) for n in typed}
+        found.append({name: kind for name, kind in types.items() if kind in ("int", "float")})
+    return found
 
 
-def fields_like(name: str, owners: set[str] | None) -> list[str]:
-    found = [fields for owner, fields in number_fields().items() if owner in (owners or [owner])]
-    found = [fields for fields in found if name in fields]
-    return [k for fields in found for k, v in fields.items() if k != name and v == fields[name]]
+def fields_like(name: str) -> list[str]:
+    """Fields of the same type in every configuration that has a field ``name``."""
+    having = [fields for fields in number_fields() if name in fields]
+    alike = [{k for k, kind in fields.items() if kind == fields[name]} for fields in having]
+    return sorted(set.intersection(*alike) - {name}) if alike else []
 
 
 def places(source: Source) -> list[list[Edit]]:
     """All edits, those of one rule at one place together."""
+    kept = [source.span(node) for node in untouched(source.tree)]
     found: dict[tuple[str, int], dict[tuple[int, str], Edit]] = {}
     for edit in (*cosmic_edits(source), *course_edits(source)):
-        if not any(a <= edit.start and edit.end <= b for a, b in source.kept):
+        if not any(a <= edit.start and edit.end <= b for a, b in kept):
             rule = edit.operator.split("_")[0] if edit.operator[0].isupper() else edit.operator
             found.setdefault((rule, edit.start), {})[edit.end, edit.new] = edit
     return [list(edits.values()) for _, edits in sorted(found.items())]
