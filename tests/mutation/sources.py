@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,23 +163,31 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
 def trimmed(source: Source, edit: Edit) -> Edit:
     """The same edit without what stays as it was on both sides."""
     old, new = source.data[edit.start : edit.end], edit.new.encode()
-    head = len(commonprefix([old, new]))
-    tail = len(commonprefix([old[head:][::-1], new[head:][::-1]]))
+    least = min(len(old), len(new))
+    head = next((i for i in range(least) if old[i] != new[i]), least)
+    tail = next((i for i in range(least - head) if old[-1 - i] != new[-1 - i]), least - head)
     kept = new[head : len(new) - tail].decode()
     return Edit(edit.operator, edit.start + head, edit.end - tail, kept)
 
 
 def course_edits(source: Source) -> Iterator[Edit]:
     text, replace = source.text, source.replace
-    inner = set()  # where another sign, flipped, would say the same
+    inner, fields = (
+        set(),
+        set(),
+    )  # where another sign would say the same; a config's numbers read here
     for node in ast.walk(source.tree):
         match node:
-            case ast.BinOp(op=ast.Add() | ast.Sub()):
-                inner.add(node.right)
+            case ast.BinOp(op=ast.Add() | ast.Sub(), right=part) | ast.UnaryOp(operand=part):
+                inner.add(part)
             case ast.BinOp():
                 inner |= {node.left, node.right}
-            case ast.UnaryOp():
-                inner.add(node.operand)
+            case ast.Attribute(value=part, attr="square" | "abs"):
+                inner.add(part)
+            case ast.Attribute(value=base, attr=name) if (
+                is_config(base) and name in number_fields()
+            ):
+                fields.add(name)
     for node in ast.walk(source.tree):
         match node:
             case ast.BinOp(op=ast.Mult() | ast.Div() | ast.Sub()) if node not in inner:
@@ -194,10 +201,10 @@ def course_edits(source: Source) -> Iterator[Edit]:
             case ast.Match(cases=cases):
                 for here, there in pairwise(case.pattern for case in cases):
                     yield replace("neighbour", here, text(there))
-            case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner), attr=name):
-                if owner.endswith("config"):
-                    for other in fields_like(name):
-                        yield replace("field", node, f"{text(node.value)}.{other}")
+            case ast.Attribute(value=base, attr=name) if name in fields and is_config(base):
+                for other in sorted(fields - {name}):
+                    if number_fields()[other] == number_fields()[name]:
+                        yield replace("field", node, f"{text(base)}.{other}")
             case ast.Call():
                 yield from call_edits(source, node)
             case ast.AugAssign() | ast.Expr(value=ast.Call()):
@@ -236,6 +243,10 @@ def call_edits(source: Source, node: ast.Call) -> Iterator[Edit]:
             yield Edit("drop_keyword", first, last + (comma.end() if comma else 0), "")
 
 
+def is_config(node: ast.expr) -> bool:
+    return getattr(node, "attr", getattr(node, "id", "")).endswith("config")
+
+
 def off_by_one(source: Source, bound: ast.expr) -> Iterator[Edit]:
     if not isinstance(bound, ast.Constant):  # numbers are cosmic-ray's
         for step in ("+ 1", "- 1"):
@@ -243,23 +254,10 @@ def off_by_one(source: Source, bound: ast.expr) -> Iterator[Edit]:
 
 
 @cache
-def number_fields() -> list[dict[str, str]]:
-    """The fields that hold numbers, with their types, of each configuration of the package."""
-    trees = [ast.parse(path.read_bytes()) for path in (ROOT / "rlvr_lab").rglob("*.py")]
-    classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
-    found = []
-    for part in (n.body for n in classes if n.name.endswith("Config")):
-        typed = [n for n in part if isinstance(n, ast.AnnAssign)]
-        types = {n.target.id: ast.unparse(n.annotation) for n in typed}
-        found.append({name: kind for name, kind in types.items() if kind in ("int", "float")})
-    return found
-
-
-def fields_like(name: str) -> list[str]:
-    """Fields of the same type in every configuration that has a field ``name``."""
-    having = [fields for fields in number_fields() if name in fields]
-    alike = [{k for k, kind in fields.items() if kind == fields[name]} for fields in having]
-    return sorted(set.intersection(*alike) - {name}) if alike else []
+def number_fields() -> dict[str, str]:
+    """What the fields of the package's data classes are called that hold numbers, and their types."""
+    texts = (path.read_text("utf-8") for path in (ROOT / "rlvr_lab").rglob("*.py"))
+    return dict(f for text in texts for f in re.findall(r"^    (\w+): (int|float)\b", text, re.M))
 
 
 def places(source: Source) -> list[list[Edit]]:
