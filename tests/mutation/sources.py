@@ -97,10 +97,8 @@ class Source:
         first, last = (self.data.count(b"\n", 0, place) for place in (edit.start, edit.end))
         lines = data.decode().split("\n")
         end = last + 1 + len(lines) - len(self.lines)
-        before, after = (
-            " ".join(" ".join(text).split())
-            for text in (self.lines[first : last + 1], lines[first:end])
-        )
+        before = " ".join(" ".join(self.lines[first : last + 1]).split())
+        after = " ".join(" ".join(lines[first:end]).split())
         mark = f"{before}|{after}|{edit.start - self.starts[first]}".encode()
         name = f"{self.path}:{first + 1}:{edit.operator}:{hashlib.sha256(mark).hexdigest()[:6]}"
         return Mutant(name, self.path, first + 1, edit.operator, before, after, data)
@@ -120,9 +118,7 @@ def untouched(tree: ast.Module) -> Iterator[ast.AST]:
                 yield part
             case ast.Assign(targets=[ast.Name(id="__all__")]):
                 yield node
-            case ast.Assign(value=ast.Subscript()) if (
-                node in tree.body
-            ):  # BT = Float[Tensor, "B T"]
+            case ast.Assign(value=ast.Subscript()) if node in tree.body:  # BT = Float[...]
                 yield node
 
 
@@ -142,14 +138,9 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
     for node in list(ast_nodes(get_ast(source.data.decode()))):
         for name, kind in kinds.items():
             for index, _ in enumerate(kind.mutation_positions(node)):
-                parts = [
-                    (n, "children" if hasattr(n, "children") else "value") for n in ast_nodes(node)
-                ]
-                state = [(n, key, copy.copy(getattr(n, key))) for n, key in parts]
-                changed = kind.mutate(node, index)
+                own = copy.deepcopy(node, {id(node.parent): node.parent})  # of the branch alone
+                changed = kind.mutate(own, index)
                 code = changed.get_code() if changed else ""
-                for n, key, value in state:
-                    setattr(n, key, value)
                 start, end = place(*node.get_start_pos_of_prefix()), place(*node.end_pos)
                 if name == "NumberReplacer":  # it puts a space before the number
                     start, code = place(*node.start_pos), code.strip()
@@ -172,10 +163,8 @@ def trimmed(source: Source, edit: Edit) -> Edit:
 
 def course_edits(source: Source) -> Iterator[Edit]:
     text, replace = source.text, source.replace
-    inner, fields = (
-        set(),
-        set(),
-    )  # where another sign would say the same; a config's numbers read here
+    inner: set[ast.AST] = set()  # where another sign would say the same
+    fields: set[str] = set()  # the numbers of a config that this module reads
     for node in ast.walk(source.tree):
         match node:
             case ast.BinOp(op=ast.Add() | ast.Sub(), right=part) | ast.UnaryOp(operand=part):
@@ -184,10 +173,8 @@ def course_edits(source: Source) -> Iterator[Edit]:
                 inner |= {node.left, node.right}
             case ast.Attribute(value=part, attr="square" | "abs"):
                 inner.add(part)
-            case ast.Attribute(value=base, attr=name) if (
-                is_config(base) and name in number_fields()
-            ):
-                fields.add(name)
+            case ast.Attribute(value=base, attr=name) if is_config(base):
+                fields |= {name} & set(number_fields())
     for node in ast.walk(source.tree):
         match node:
             case ast.BinOp(op=ast.Mult() | ast.Div() | ast.Sub()) if node not in inner:
@@ -207,9 +194,9 @@ def course_edits(source: Source) -> Iterator[Edit]:
                         yield replace("field", node, f"{text(base)}.{other}")
             case ast.Call():
                 yield from call_edits(source, node)
-            case ast.AugAssign() | ast.Expr(value=ast.Call()):
-                yield replace("drop_statement", node, "pass")
-            case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
+            case (
+                ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Subscript()])
+            ):
                 yield replace("drop_statement", node, "pass")
             case ast.Assign(targets=[ast.Name(id=name)]):
                 if name in {getattr(part, "id", None) for part in ast.walk(node.value)}:
