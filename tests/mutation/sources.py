@@ -194,9 +194,9 @@ def course_edits(source: Source) -> Iterator[Edit]:
                         yield replace("field", node, f"{text(base)}.{other}")
             case ast.Call():
                 yield from call_edits(source, node)
-            case (
-                ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Subscript()])
-            ):
+            case ast.AugAssign() | ast.Expr(value=ast.Call()):
+                yield replace("drop_statement", node, "pass")
+            case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
                 yield replace("drop_statement", node, "pass")
             case ast.Assign(targets=[ast.Name(id=name)]):
                 if name in {getattr(part, "id", None) for part in ast.walk(node.value)}:
