@@ -29,7 +29,7 @@ LAST = 5  # the final figures are means over so many steps
 
 
 @dataclass(frozen=True)
-class ShiftedValues(PPOConfig, kind="ppo, values shifted"):
+class ShiftedValues(PPOConfig, kind="ppo-values-shifted"):
     """The mistake: V(s_{t+1}) in place of V(s_t)."""
 
     def values(self, state: TrainState, batch: RolloutBatch) -> Float[Tensor, "B T"]:
@@ -39,7 +39,7 @@ class ShiftedValues(PPOConfig, kind="ppo, values shifted"):
 
 
 @dataclass(frozen=True)
-class EndUntrained(PPOConfig, kind="ppo, end untrained"):
+class EndUntrained(PPOConfig, kind="ppo-end-untrained"):
     """The mistake: the end token is masked out as if it were padding."""
 
     def trained_tokens(self, batch: RolloutBatch) -> Bool[Tensor, "B T"]:
@@ -52,7 +52,7 @@ class EndUntrained(PPOConfig, kind="ppo, end untrained"):
 
 
 @dataclass(frozen=True)
-class PaddedWhitening(PPOConfig, kind="ppo, padded whitening"):
+class PaddedWhitening(PPOConfig, kind="ppo-padded-whitening"):
     """The mistake: padding counts in the mean and the standard deviation of a minibatch."""
 
     def whitened(

@@ -20,8 +20,8 @@ Shapes: ``logprobs``, ``old_logprobs``, ``ref_logprobs`` and ``mask`` [B, T]; ``
 Gradient flows through ``logprobs`` alone.
 """
 
+import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
 from rlvr_lab.objectives.kl import KlEstimator, k3, kl_penalty
@@ -45,14 +45,15 @@ __all__ = [
     "rloo_loss",
 ]
 
-BT = Float[Tensor, "B T"]
-Mask = Bool[Tensor, "B T"]
-Scalar = Float[Tensor, ""]
+BT = Float[torch.Tensor, "B T"]
+Mask = Bool[torch.Tensor, "B T"]
+Scalar = Float[torch.Tensor, ""]
+PerAnswer = Float[torch.Tensor, " B"]
 
 
 def reinforce_loss(
     logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     average: Average = sequence_mean,
 ) -> Scalar:
@@ -69,7 +70,7 @@ def reinforce_loss(
     return average(-column(advantages, mask) * trained("logprobs", logprobs, mask), mask)
 
 
-def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scalar:
+def rloo_loss(logprobs: BT, advantages: PerAnswer, mask: Mask) -> Scalar:
     """REINFORCE on whole answers: −mean_i(A_i · Σ_t log π)  (arXiv:2402.14740).
 
     The answer is one action, so its token log-probs are *summed*: ``constant_mean(1)``. Pass
@@ -85,7 +86,7 @@ def rloo_loss(logprobs: BT, advantages: Float[Tensor, " B"], mask: Mask) -> Scal
 def ppo_clip_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
@@ -113,7 +114,7 @@ def ppo_clip_loss(
 def grpo_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     ref_logprobs: BT | None = None,
     kl_coef: float = 0.0,
@@ -158,7 +159,7 @@ def grpo_loss(
 def dr_grpo_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     max_length: float,
     clip_low: float = 0.2,
@@ -179,7 +180,7 @@ def dr_grpo_loss(
 def dapo_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     clip_low: float = 0.2,
     clip_high: float = 0.28,
@@ -199,7 +200,7 @@ def dapo_loss(
 def gspo_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     clip_low: float = 3e-4,
     clip_high: float = 4e-4,
@@ -224,7 +225,7 @@ def gspo_loss(
 def cispo_loss(
     logprobs: BT,
     old_logprobs: BT,
-    advantages: Float[Tensor, " B"],
+    advantages: PerAnswer,
     mask: Mask,
     clip_high: float = 0.28,
     average: Average = token_mean,

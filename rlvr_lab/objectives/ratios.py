@@ -149,7 +149,7 @@ def clip_fraction(
     >>> clip_fraction(torch.tensor([[2.0, 1.0]]), torch.tensor([1.0]), torch.ones(1, 2).bool())
     0.5
     """
-    a = advantages if advantages.ndim == 2 else column(advantages, mask)
+    a = advantages if advantages.shape == mask.shape else column(advantages, mask)
     low, high = clip_range(clip_low, clip_high)
     dead = ((a > 0) & (ratio > high)) | ((a < 0) & (ratio < low))
     return float(dead.expand_as(mask)[mask].double().mean())

@@ -5,8 +5,7 @@ watch. What is trained never sees it.
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +28,13 @@ from rlvr_lab.training.optimise import optimiser_step, trained
 from rlvr_lab.training.state import TrainState
 
 __all__ = ["DpoConfig", "letter_logprobs", "watch_letters"]
+
+
+class Pairs(NamedTuple):
+    """The pairs that a run learns from, and fresh ones without errors."""
+
+    train: PreferencePairs
+    fresh: PreferencePairs
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,18 @@ class DpoConfig(RunConfig, kind="pairs"):
 
     def begin(self, policy: Policy | None = None) -> TrainState:
         """The state before step 1, from the world's base or from a given policy."""
-        policy = policy or self.letters.base_policy(self.seed)
-        optimizer = torch.optim.Adam(trained(policy.model), lr=self.learning_rate)
-        generator = torch.Generator().manual_seed(self.seed)
-        return TrainState(policy, optimizer=optimizer, task=self.letters, generator=generator)
+        world = self.letters
+        policy = policy or world.base_policy(self.seed)
+        return TrainState(
+            policy,
+            optimizer=torch.optim.Adam(trained(policy.model), lr=self.learning_rate),
+            task=world,
+            generator=torch.Generator().manual_seed(self.seed),
+            data=Pairs(
+                world.pairs(self.pairs, self.flip, 1_000 + self.seed),
+                world.pairs(512, 0.0, 10_000 + self.seed),
+            ),
+        )
 
     def opening(self, state: TrainState) -> dict[str, Any]:
         """The untrained policy, measured."""
@@ -105,8 +119,7 @@ class DpoConfig(RunConfig, kind="pairs"):
         """One step on the pairs of the given rows."""
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        data = _drawn(self.letters, self.pairs, self.flip, 1_000 + self.seed)
-        loss = self._objective(sides(state.policy, self.letters, data, experience))
+        loss = self._objective(sides(state.policy, state.task, state.data.train, experience))
         optimiser_step(state.optimizer, loss, max_norm=1.0)
         return {}
 
@@ -122,13 +135,11 @@ class DpoConfig(RunConfig, kind="pairs"):
 
     @torch.no_grad()
     def _measured(self, state: TrainState) -> dict[str, Any]:
-        world, policy = self.letters, state.policy
-        data = _drawn(world, self.pairs, self.flip, 1_000 + self.seed)
-        fresh = _drawn(world, 512, 0.0, 10_000 + self.seed)
-        seen = sides(policy, world, data, slice(0, 256))
+        world, policy = state.task, state.policy
+        seen = sides(policy, world, state.data.train, slice(0, 256))
         margin_of = PAIR_OBJECTIVES[self.loss].margin
         margin = margin_of(seen, self.beta)
-        held_out = margin_of(sides(policy, world, fresh, slice(None)), self.beta)
+        held_out = margin_of(sides(policy, world, state.data.fresh, slice(None)), self.beta)
         return {
             "loss": float(self._objective(seen)),
             "chosen": float(seen.chosen.mean()),
@@ -139,12 +150,6 @@ class DpoConfig(RunConfig, kind="pairs"):
             "held_out": preference_accuracy(held_out),
             **watch_letters(world, sample(policy, [PROMPT], 256, world.length, state.generator)),
         }
-
-
-@lru_cache(maxsize=4)
-def _drawn(world: PreferenceWorld, count: int, flip: float, seed: int) -> PreferencePairs:
-    """Pairs are drawn once for a run, not once for a step."""
-    return world.pairs(count, flip, seed)
 
 
 def letter_logprobs(policy: Policy, ids: Tensor, mask: Tensor) -> Tensor:

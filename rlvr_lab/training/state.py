@@ -1,6 +1,7 @@
 """What changes while a run goes on."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ class TrainState:
         generator: where one source of randomness lasts for the whole run; None where each step draws
             from (seed, step).
         numbers: other numbers that change, such as PPO's adaptive β.
+        data: what a run learns from, where that is fixed (pairs); ``begin`` draws it again.
     """
 
     policy: Policy
@@ -38,6 +40,7 @@ class TrainState:
     value_model: nn.Module | None = None
     generator: torch.Generator | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    data: Any = None
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -474,7 +474,6 @@ UNWRAPPED = {  # without the checker of annotations, which would refuse these sh
         ("ppo", ppo_clip_loss, True),
         ("gspo", gspo_loss, True),
         ("cispo", cispo_loss, True),
-        ("clip fraction", token_clip_fraction, True),
     ]
 }
 

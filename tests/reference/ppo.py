@@ -120,7 +120,7 @@ class Run:
             values = torch.cat([values[1:], torch.zeros(1)])
         gain = advantages(self.config, rewards, values)
         n = len(answer.trained)
-        forgets = "end untrained" in self.config.KIND and not answer.truncated and n > 1
+        forgets = "end-untrained" in self.config.KIND and not answer.truncated and n > 1
         keep = slice(0, n - 1 if forgets else n)
         tokens, old = answer.trained[keep], answer.old[answer.trained][keep]
         return Row(answer, tokens, old, values[keep], gain[keep], (gain + values)[keep])
