@@ -48,14 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Any, what: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Any, what: str, **defaults: Any) -> argparse.ArgumentParser:
+        """A command, with a flag for each default."""
         command = commands.add_parser(name, help=what)
         command.set_defaults(run=run)
+        for flag, default in defaults.items():
+            kind = Path if isinstance(default, Path) else type(default)
+            command.add_argument(f"--{flag}", type=kind, default=default, help="%(default)s")
         return command
 
-    command = add("train", _train, "train a policy and save the run")
+    command = add("train", _train, "train a policy and save the run", preset="grpo")
     command.add_argument("--algorithm", choices=list(RunConfig.KINDS), default="policy-gradient")
-    command.add_argument("--preset", default="grpo", help=f"one of {', '.join(PRESETS)}")
     command.add_argument("--out", type=Path, help="write the run (JSON) here")
     command.add_argument("--csv", type=Path, help="write its numbers as a table here")
     command.add_argument("--checkpoint", type=Path, help="keep a checkpoint in this file")
@@ -66,38 +69,27 @@ def _parser() -> argparse.ArgumentParser:
     for field in {**options, **every}.values():
         _add_field(command, field)
 
-    command = add("ppo-details", _ppo_details, "measure PPO's implementation details")
-    command.add_argument("--seeds", type=int, default=5)
-    command.add_argument("--out", type=Path, default=data_folder() / "runs" / "ppo_details.json")
-
-    command = add("reward-model", _reward_model, "fit a reward model to preferences")
-    command.add_argument("--pairs", type=int, default=3000)
-    command.add_argument("--flip", type=float, default=0.0, help="probability of a wrong label")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", type=Path, default=data_folder() / "reward_model")
-
+    data = data_folder()
+    what = "measure PPO's implementation details"
+    add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    what, out = "fit a reward model to preferences", data / "reward_model"
+    add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
     ):
-        command = add(name, _record, what)
+        command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
-        command.add_argument("--seeds", type=int, default=5, help="runs, from --seed on")
         command.add_argument("--out", type=Path, required=True, help="write the recording here")
         for field in fields(kind):
             _add_field(command, field)
 
-    command = add("pretrain", _pretrain, "make a base model again")
+    command = add("pretrain", _pretrain, "make a base model again", seed=0)
     command.add_argument("world", choices=list(BASE_MODELS))
-    command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, help="default: data/models/<world>")
-
-    command = add("evaluate", _evaluate, "pass@1 and pass@16 on the sums")
+    what = "pass@1 and pass@16 on the sums"
+    command = add("evaluate", _evaluate, what, problems=256, temperature=1.0, seed=1)
     command.add_argument("model", nargs="?", default="sums")
-    command.add_argument("--problems", type=int, default=256)
-    command.add_argument("--temperature", type=float, default=1.0)
-    command.add_argument("--seed", type=int, default=1)
-
     command = add("exercises", _exercises, "make the exercise stubs from their solutions")
     command.add_argument("--check", action="store_true", help="only say what differs")
     return parser

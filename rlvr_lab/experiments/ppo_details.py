@@ -5,7 +5,6 @@ configuration, and every seed sees the same problems in every row. Three rows ar
 a variant of ``PPOConfig`` with one method done wrong.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from rlvr_lab.training.loop import train
 from rlvr_lab.training.ppo import PPOConfig
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["BASE", "DETAILS", "Detail", "clamped_mean_of_normal", "measure_details"]
+__all__ = ["BASE", "DETAILS", "Detail", "measure_details"]
 
 BASE = PPOConfig(steps=20, prompts_per_step=8, epochs=3)
 LAST = 5  # the final figures are means over so many steps
@@ -143,21 +142,3 @@ def measure_details(
                 "area": float(np.mean([r["pass_rate"] for r in records])),
             }
             yield Run(config, [summary])
-
-
-def clamped_mean_of_normal(mean: float, std: float) -> float:
-    """E[max(Z, 0)] = s·φ(m/s) + m·Φ(m/s) for Z ~ N(m, s²): what clamping makes of a log-ratio.
-
-    For two normals at distance μ the log-ratio is N(μ²/2, μ²), so its mean is the KL, μ²/2.
-
-    Raises:
-        ValueError: when ``std`` is not positive.
-
-    >>> round(clamped_mean_of_normal(0.005, 0.1), 4), round(clamped_mean_of_normal(0.5, 1.0), 3)
-    (0.0424, 0.698)
-    """
-    if not std > 0:
-        raise ValueError(f"std: must be positive, got {std}")
-    z = mean / std
-    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return std * density + mean * (1 + math.erf(z / math.sqrt(2))) / 2

@@ -38,7 +38,7 @@ def token_rewards(
         mask: True on trained tokens.
         kl_coef: β ≥ 0.
         clamp: use max(log-ratio, 0), as AlpacaFarm does (arXiv:2305.14387): the penalty is then an
-            over-estimate of the KL (``clamped_mean_of_normal``).
+            over-estimate of the KL (exactly in notebook 05).
 
     Raises:
         ValueError: when ``kl_coef`` is negative or a row of ``mask`` is empty.

@@ -26,7 +26,7 @@ class Decoder:
 
     Args:
         model: the policy's model.
-        cache: what ``policy.prefill`` returned, one row a prompt; it is used up.
+        cache: what ``logprobs.prefill`` returned, one row per prompt; it is used up.
         prompt_mask: [N, P], True on real tokens.
         rows: at most so many rows at once.
         max_new_tokens: room for this many tokens behind the prompt.

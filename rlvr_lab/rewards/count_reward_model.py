@@ -1,6 +1,6 @@
 """A reward model that counts letters, ensembles of them, and how often they are right.
 
-It sees the letter counts of an answer of ``preference_world``; two hidden layers suffice there.
+It sees how often each letter occurs in an answer; two hidden layers suffice there.
 ``training.reward_models`` fits it on pairs. Notebooks 01 and 02.
 """
 

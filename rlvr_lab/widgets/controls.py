@@ -6,21 +6,14 @@ from typing import Any
 
 import ipywidgets as W
 
+from rlvr_lab.objectives.objective import ALGORITHMS
 from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 
 __all__ = ["Controls"]
 
-_PRESET_NAMES = {
-    "reinforce": "REINFORCE",
-    "rloo": "RLOO",
-    "grpo": "GRPO",
-    "dr-grpo": "Dr. GRPO",
-    "dapo": "DAPO",
-    "gspo": "GSPO",
-    "cispo": "CISPO",
-    "maxrl": "MaxRL",
-}
+_PRESET_NAMES = {name: name.upper() for name in ALGORITHMS}
+_PRESET_NAMES |= {"dr-grpo": "Dr. GRPO", "maxrl": "MaxRL"}
 _TOOLTIPS = {
     "world": (
         "What is learned: sums of digits, only when to stop (the outcome is a coin), "
