@@ -20,7 +20,7 @@ from rlvr_lab.records.checkpoint import keep_checkpoints, load_checkpoint
 from rlvr_lab.records.runs import Recording, Run, record
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.sums import Sums
-from rlvr_lab.tasks.worlds import WORLDS
+from rlvr_lab.tasks.worlds import WORLDS, make_task
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import NonFiniteLossError
@@ -87,9 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     command = add("pretrain", _pretrain, "make a base model again", seed=0)
     command.add_argument("world", choices=list(BASE_MODELS))
     command.add_argument("--out", type=Path, help="default: data/models/<world>")
-    what = "pass@1 and pass@16 on the sums"
+    what = "pass@1 and pass@16 on fresh problems"
     command = add("evaluate", _evaluate, what, problems=256, temperature=1.0, seed=1)
     command.add_argument("model", nargs="?", default="sums")
+    command.add_argument("--world", choices=list(WORLDS), default="sums")
     command = add("exercises", _exercises, "make the exercise stubs from their solutions")
     command.add_argument("--check", action="store_true", help="only say what differs")
     return parser
@@ -105,7 +106,9 @@ def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
     elif get_origin(field.type) is dict:
         command.add_argument(flag, nargs="+", type=_weight, metavar="NAME=WEIGHT", default=absent)
     elif get_origin(field.type) is Literal:
-        known = {c for kind in RunConfig.KINDS.values() for c in _choices(kind, field.name)}
+        # What a field of several kinds may be; each kind refuses what it does not know.
+        alike = (f for kind in RunConfig.KINDS.values() for f in fields(kind))
+        known = {c for f in alike if f.name == field.name for c in get_args(f.type)}
         command.add_argument(flag, choices=sorted(known), default=absent)
     elif field.type is bool:
         command.add_argument(flag, action=argparse.BooleanOptionalAction, default=absent)
@@ -113,11 +116,6 @@ def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
         command.add_argument(flag, type=_number_or_none, metavar="NUMBER|none", default=absent)
     else:
         command.add_argument(flag, type=field.type, default=absent)
-
-
-def _choices(kind: type[RunConfig], name: str) -> tuple[str, ...]:
-    """What a field of several kinds may be; each kind refuses what it does not know."""
-    return next((get_args(f.type) for f in fields(kind) if f.name == name), ())
 
 
 def _number_or_none(text: str) -> float | None:
@@ -253,7 +251,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     measured = evaluate(
         load_policy(options.model),
-        Sums(),
+        make_task(options.world),
         options.problems,
         temperature=options.temperature,
         seed=options.seed,

@@ -123,7 +123,9 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
             policy,
             optimizer=torch.optim.Adam(trained(policy.model), lr=self.learning_rate),
             task=world,
-            rewards={"proxy": lambda batch: score(_counts(world, batch))},
+            rewards={
+                "proxy": lambda b: score(world.counts(b.completion_ids, b.completion_mask)),
+            },
             generator=torch.Generator(policy.device).manual_seed(self.seed),
             numbers={"accuracy": accuracy},
         )
@@ -154,10 +156,6 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         updates = 2 if self.optimiser == "ppo" else 1
         objective = self.objective(state.task.length)
         return improve(state, objective, *experience, updates=updates)
-
-
-def _counts(world: PreferenceWorld, batch: RolloutBatch) -> Tensor:
-    return world.counts(batch.completion_ids, batch.completion_mask)
 
 
 def fitted_proxy(config: ProxyConfig, world: PreferenceWorld) -> tuple[Score, float]:

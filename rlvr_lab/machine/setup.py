@@ -8,6 +8,7 @@ import torch
 
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import resolve_device
+from rlvr_lab.tasks.worlds import WORLDS
 
 __all__ = ["check_setup", "setup_report"]
 
@@ -29,23 +30,17 @@ def setup_report() -> list[tuple[bool, str]]:
         fine = tuple(int(part) for part in found.split("+")[0].split(".")[:2]) >= least
         lines.append((fine, f"{name} {found}" + ("" if fine else f", {wanted} is needed: {MEND}")))
     try:
-        folder = data_folder()
-        missing = [m for m in ("sums", "lab") if not (folder / "models" / m).is_dir()]
-        lines.append(
-            (not missing, f"base models missing: {missing}; get a whole clone of the project")
-            if missing
-            else (True, "base models: sums, lab")
-        )
+        models = data_folder() / "models"
+        shipped = [name for name, world in WORLDS.items() if world.base is None]
+        missing = [name for name in shipped if not (models / name).is_dir()]
+        line = f"base models: {', '.join(shipped)}"
+        if missing:
+            line = f"base models missing: {missing}; get a whole clone of the project"
+        lines.append((not missing, line))
     except FileNotFoundError as error:
         lines.append((False, str(error)))
-    lines.append(
-        (
-            True,
-            f"device: {resolve_device()}, {torch.get_num_threads()} threads of "
-            f"{os.cpu_count()} cores",
-        )
-    )
-    return lines
+    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    return [*lines, (True, f"device: {resolve_device()}, {threads}")]
 
 
 def check_setup() -> None:
@@ -53,8 +48,5 @@ def check_setup() -> None:
     lines = setup_report()
     for fine, line in lines:
         print("✓" if fine else "✗", line)
-    print(
-        "Ready."
-        if all(fine for fine, _ in lines)
-        else "Mend the lines marked ✗, then run this again."
-    )
+    fine = all(fine for fine, _ in lines)
+    print("Ready." if fine else "Mend the lines marked ✗, then run this again.")

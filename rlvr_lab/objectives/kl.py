@@ -25,6 +25,7 @@ from rlvr_lab.objectives.ratios import trained
 
 __all__ = [
     "KlEstimator",
+    "adapted_kl_coef",
     "entropy",
     "exact_kl",
     "k1",
@@ -168,3 +169,12 @@ def entropy(logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
     logp = logits.log_softmax(-1)
     # A forbidden token has π·log π = 0·(−inf); its limit is 0.
     return -(logp.exp() * logp.masked_fill(logp == -torch.inf, 0.0)).sum(-1)
+
+
+def adapted_kl_coef(kl_coef: float, kl: float, target: float, rate: float = 0.1) -> float:
+    """β·(1 + rate·clip(KL/target − 1, ±0.2))  (Ziegler et al., section 2.2, arXiv:1909.08593).
+
+    >>> adapted_kl_coef(0.1, kl=4.0, target=2.0)
+    0.10200000000000001
+    """
+    return kl_coef * (1 + rate * max(-0.2, min(0.2, kl / target - 1)))

@@ -54,15 +54,15 @@ def raw_rewards(rewards: Tensor, group_size: int) -> Tensor:
     return rewards
 
 
-def plain(rows: Rows, average: Average) -> Tensor:
-    """REINFORCE on the rows."""
+def plain(rows: Rows, average: Average, low: float = 0.0, high: float = 0.0) -> Tensor:
+    """REINFORCE on the rows; there is nothing to clip."""
     return reinforce_loss(rows.logprobs, rows.advantages, rows.mask, average)
 
 
 sum_over_tokens = constant_mean(1)
 
 
-def nothing_clipped(rows: Rows) -> float:
+def nothing_clipped(rows: Rows, low: float = 0.0, high: float = 0.0) -> float:
     """The share of clipped tokens where there is no clip."""
     return 0.0
 
@@ -169,10 +169,7 @@ RATIOS: dict[str, tuple[Callable[..., Tensor], Callable[..., float]]] = {
         lambda rows, average, low, high: cispo_loss(*rows[:4], high, average),
         _share_capped,
     ),
-    "none": (
-        lambda rows, average, low, high: plain(rows, average),
-        lambda rows, low, high: 0.0,
-    ),
+    "none": (plain, nothing_clipped),
 }
 """Ratio → the loss (rows, average, ε_low, ε_high), and the share of tokens at which its clip acts."""
 

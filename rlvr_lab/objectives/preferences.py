@@ -291,6 +291,11 @@ class PairObjective:
     loss: Callable[[Sides, float, float], Tensor]
     margin: Callable[[Sides, float], Tensor]
 
+    def total(self, sides: Sides, beta: float, gamma: float, likelihood: float = 0.0) -> Scalar:
+        """The loss, and the chosen answer's −log π per token with the weight ``likelihood`` ≥ 0."""
+        loss = self.loss(sides, beta, gamma)
+        return loss if likelihood == 0 else loss - likelihood * sides.mean_chosen.mean()
+
 
 def _log_ratio_margin(s: Sides, beta: float) -> Tensor:
     return beta * ((s.chosen - s.ref_chosen) - (s.rejected - s.ref_rejected))

@@ -4,7 +4,6 @@ The loop in ``training.loop`` calls the hooks of ``RunConfig`` and knows no algo
 subclass in a file of its own.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
@@ -106,7 +105,3 @@ class RunConfig:
         """
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [f"{name}: {old} -> {new}" for name, old, new in pairs if old != new]
-
-
-LiveConfig = Callable[[], RunConfig]
-"""What the loop asks at the start of each step for the settings that hold from then on."""

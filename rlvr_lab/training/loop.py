@@ -4,10 +4,10 @@ The loop holds no formula. What an algorithm *is* stands in its configuration.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from rlvr_lab.training.config import LiveConfig, RunConfig
+from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.state import TrainState
 
@@ -15,7 +15,10 @@ __all__ = ["train"]
 
 
 def train(
-    config: RunConfig, *, state: TrainState | None = None, live_config: LiveConfig | None = None
+    config: RunConfig,
+    *,
+    state: TrainState | None = None,
+    live_config: Callable[[], RunConfig] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run what ``config`` describes; yield one metrics record per step.
 

@@ -119,7 +119,7 @@ class DpoConfig(RunConfig, kind="pairs"):
         """One step on the pairs of the given rows."""
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        loss = self._objective(sides(state.policy, state.task, state.data.train, experience))
+        loss = self._loss(sides(state.policy, state.task, state.data.train, experience))
         optimiser_step(state.optimizer, loss, max_norm=1.0)
         return {}
 
@@ -127,11 +127,9 @@ class DpoConfig(RunConfig, kind="pairs"):
         """Measured every few steps."""
         return None if state.step % self.measure_every else self._measured(state)
 
-    def _objective(self, seen: Sides) -> Tensor:
-        loss = PAIR_OBJECTIVES[self.loss].loss(seen, self.beta, self.margin)
-        if self.likelihood > 0:
-            loss = loss - self.likelihood * seen.mean_chosen.mean()
-        return loss
+    def _loss(self, seen: Sides) -> Tensor:
+        objective = PAIR_OBJECTIVES[self.loss]
+        return objective.total(seen, self.beta, self.margin, self.likelihood)
 
     @torch.no_grad()
     def _measured(self, state: TrainState) -> dict[str, Any]:
@@ -141,7 +139,7 @@ class DpoConfig(RunConfig, kind="pairs"):
         margin = margin_of(seen, self.beta)
         held_out = margin_of(sides(policy, world, state.data.fresh, slice(None)), self.beta)
         return {
-            "loss": float(self._objective(seen)),
+            "loss": float(self._loss(seen)),
             "chosen": float(seen.chosen.mean()),
             "rejected": float(seen.rejected.mean()),
             "margin": float(margin.mean()),

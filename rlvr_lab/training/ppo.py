@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.gae import gae, token_rewards, whiten
-from rlvr_lab.objectives.kl import entropy, k3
+from rlvr_lab.objectives.kl import adapted_kl_coef, entropy, k3
 from rlvr_lab.objectives.ratios import clip_fraction, clipped_surrogate, token_ratio
 from rlvr_lab.objectives.value_loss import explained_variance, value_loss
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
@@ -22,7 +22,7 @@ from rlvr_lab.training.optimise import adamw, optimiser_step, trained
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["Buffer", "PPOConfig", "adapt", "fill"]
+__all__ = ["Buffer", "PPOConfig", "fill"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class PPOConfig(RolloutConfig, kind="ppo"):
         found = _epochs(self, state, buffer)
         if self.adaptive_kl is not None:
             beta = state.numbers["kl_coef"]
-            state.numbers["kl_coef"] = adapt(beta, experience.kl, self.adaptive_kl)
+            state.numbers["kl_coef"] = adapted_kl_coef(beta, experience.kl, self.adaptive_kl)
         return {
             "kl_reward": kl_reward,
             "kl_coef": state.numbers["kl_coef"],
@@ -177,15 +177,6 @@ class Buffer:
         rows = group_rows(torch.tensor(index, device=self.mask.device), self.batch.group_size)
         parts = (self.mask, self.values, self.advantages, self.returns)
         return Buffer(self.batch.groups(index), *(x[rows] for x in parts))
-
-
-def adapt(kl_coef: float, kl: float, target: float, rate: float = 0.1) -> float:
-    """β·(1 + rate·clip(KL/target − 1, ±0.2))  (Ziegler et al., section 2.2, arXiv:1909.08593).
-
-    >>> adapt(0.1, kl=4.0, target=2.0)
-    0.10200000000000001
-    """
-    return kl_coef * (1 + rate * max(-0.2, min(0.2, kl / target - 1)))
 
 
 @torch.no_grad()

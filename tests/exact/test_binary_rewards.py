@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.exact import binary_rewards as binary_groups
+from rlvr_lab.exact import binary_rewards
 from rlvr_lab.exact.binary_rewards import exact_group_advantages, length_drift, two_stage_gradient
 from rlvr_lab.objectives.advantages import (
     group_advantages,
@@ -47,8 +47,8 @@ RECORDED = {  # p: multipliers for G = 2, 4, 8, 16, 64, 256 and the limit, compu
 
 @pytest.mark.parametrize("p", RECORDED)
 def test_recorded_multipliers(p):
-    found = [float(binary_groups.std_multiplier(p, g)) for g in (2, 4, 8, 16, 64, 256)]
-    assert [*found, float(binary_groups.std_multiplier_limit(p))] == pytest.approx(
+    found = [float(binary_rewards.std_multiplier(p, g)) for g in (2, 4, 8, 16, 64, 256)]
+    assert [*found, float(binary_rewards.std_multiplier_limit(p))] == pytest.approx(
         RECORDED[p], abs=6e-5
     )
 
@@ -56,7 +56,7 @@ def test_recorded_multipliers(p):
 @pytest.mark.parametrize("group_size", [2, 3, 4, 8, 16, 33, 64])
 def test_enumeration_equals_closed_form(group_size):
     p = np.concatenate([np.linspace(0.01, 0.5, 50), [0.9, 0.99]])
-    found = binary_groups.std_multiplier(p, group_size)
+    found = binary_rewards.std_multiplier(p, group_size)
     share = [k / group_size for k in range(group_size + 1)]
     for x, m in zip(p, found, strict=True):
         mean_std = math.fsum(
@@ -64,7 +64,7 @@ def test_enumeration_equals_closed_form(group_size):
         )
         assert m == pytest.approx(mean_std / (x * (1 - x)), abs=1e-10)
     np.testing.assert_allclose(
-        found, binary_groups.std_multiplier_closed_form(p, group_size), rtol=0, atol=1e-10
+        found, binary_rewards.std_multiplier_closed_form(p, group_size), rtol=0, atol=1e-10
     )
 
 
@@ -83,9 +83,11 @@ def test_multiplier_equals_brute_force_over_ordered_groups(p):
             total += chance * sum(
                 (r - mean) / std * s / group_size for r, s in zip(group, score, strict=True)
             )
-        assert float(binary_groups.logit_gradient(p, group_size)) == pytest.approx(total, abs=1e-14)
+        assert float(binary_rewards.logit_gradient(p, group_size)) == pytest.approx(
+            total, abs=1e-14
+        )
         expected = total / (p * (1 - p))
-        assert float(binary_groups.std_multiplier(p, group_size)) == pytest.approx(
+        assert float(binary_rewards.std_multiplier(p, group_size)) == pytest.approx(
             expected, abs=1e-13
         )
 
@@ -94,17 +96,17 @@ def test_multiplier_equals_brute_force_over_ordered_groups(p):
 def test_multipliers_of_the_other_advantages(group_size):
     p = GRID
     np.testing.assert_allclose(
-        binary_groups.multiplier(p, group_size, CENTRED), (group_size - 1) / group_size, atol=1e-12
+        binary_rewards.multiplier(p, group_size, CENTRED), (group_size - 1) / group_size, atol=1e-12
     )
     np.testing.assert_allclose(
-        binary_groups.multiplier(p, group_size, leave_one_out_advantages), 1, atol=1e-12
+        binary_rewards.multiplier(p, group_size, leave_one_out_advantages), 1, atol=1e-12
     )
     np.testing.assert_allclose(
-        binary_groups.multiplier(p, group_size, lambda r, g: r), 1, atol=1e-12
+        binary_rewards.multiplier(p, group_size, lambda r, g: r), 1, atol=1e-12
     )
     maxrl = partial(maxrl_advantages, eps=1e-300)
     np.testing.assert_allclose(
-        binary_groups.multiplier(p, group_size, maxrl),
+        binary_rewards.multiplier(p, group_size, maxrl),
         (1 - (1 - p) ** (group_size - 1)) / p,
         atol=1e-11,
     )
@@ -114,41 +116,43 @@ def test_multipliers_of_the_other_advantages(group_size):
         return (groups / groups.mean(dim=1, keepdim=True).clamp(min=1e-300)).flatten()
 
     np.testing.assert_allclose(
-        binary_groups.multiplier(p, group_size, uncentred),
+        binary_rewards.multiplier(p, group_size, uncentred),
         (1 - (1 - p) ** group_size) / p,
         atol=1e-11,
     )
 
 
 def test_properties_of_the_std_multiplier():
-    np.testing.assert_allclose(binary_groups.std_multiplier(GRID, 2), 1, atol=1e-14)
+    np.testing.assert_allclose(binary_rewards.std_multiplier(GRID, 2), 1, atol=1e-14)
     for group_size in (4, 16):
-        m = binary_groups.std_multiplier(GRID, group_size)
-        mirrored = binary_groups.std_multiplier(1 - GRID, group_size)
+        m = binary_rewards.std_multiplier(GRID, group_size)
+        mirrored = binary_rewards.std_multiplier(1 - GRID, group_size)
         np.testing.assert_allclose(m, mirrored, rtol=1e-12)
         assert (m[:-1] > m[1:]).all()  # rarer is heavier …
         assert (m < math.sqrt(group_size - 1)).all()  # … up to √(G − 1)
-        assert (m < binary_groups.std_multiplier_limit(GRID)).all()
-        rare = float(binary_groups.std_multiplier(1e-9, group_size))
+        assert (m < binary_rewards.std_multiplier_limit(GRID)).all()
+        rare = float(binary_rewards.std_multiplier(1e-9, group_size))
         assert rare == pytest.approx(math.sqrt(group_size - 1), rel=1e-7)
-        sample = binary_groups.std_multiplier(GRID, group_size, ddof=1)
+        sample = binary_rewards.std_multiplier(GRID, group_size, ddof=1)
         np.testing.assert_allclose(sample, m * math.sqrt((group_size - 1) / group_size), rtol=1e-12)
     np.testing.assert_allclose(
-        binary_groups.std_multiplier_limit(GRID), [1 / math.sqrt(p * (1 - p)) for p in GRID]
+        binary_rewards.std_multiplier_limit(GRID), [1 / math.sqrt(p * (1 - p)) for p in GRID]
     )
 
 
 def test_the_limit_is_the_slope_of_two_arcsin_sqrt():
     for p in GRID:
         slope = (math.asin(math.sqrt(p + 1e-6)) - math.asin(math.sqrt(p - 1e-6))) / 1e-6
-        assert float(binary_groups.std_multiplier_limit(p)) == pytest.approx(slope, rel=1e-6)
+        assert float(binary_rewards.std_multiplier_limit(p)) == pytest.approx(slope, rel=1e-6)
 
 
 def test_zero_spread_probability():
-    assert float(binary_groups.zero_spread_probability(0.1, 8)) == pytest.approx(0.4305, abs=5e-5)
-    assert float(binary_groups.zero_spread_probability(0.5, 8)) == pytest.approx(0.0078, abs=5e-5)
-    assert float(binary_groups.zero_spread_probability(0.01, 16)) == pytest.approx(0.8515, abs=5e-5)
-    found = binary_groups.zero_spread_probability(GRID, 4)
+    assert float(binary_rewards.zero_spread_probability(0.1, 8)) == pytest.approx(0.4305, abs=5e-5)
+    assert float(binary_rewards.zero_spread_probability(0.5, 8)) == pytest.approx(0.0078, abs=5e-5)
+    assert float(binary_rewards.zero_spread_probability(0.01, 16)) == pytest.approx(
+        0.8515, abs=5e-5
+    )
+    found = binary_rewards.zero_spread_probability(GRID, 4)
     for p, chance in zip(GRID, found, strict=True):
         same = sum(
             math.prod(p if r else 1 - p for r in group)
@@ -156,7 +160,7 @@ def test_zero_spread_probability():
             if len(set(group)) == 1
         )
         assert chance == pytest.approx(same, abs=1e-15)
-    assert binary_groups.zero_spread_probability([0.0, 1.0], 4).tolist() == [1.0, 1.0]
+    assert binary_rewards.zero_spread_probability([0.0, 1.0], 4).tolist() == [1.0, 1.0]
 
 
 def test_exact_group_advantages_are_the_trainer_s_but_for_eps():
@@ -180,7 +184,7 @@ def test_exact_group_advantages_are_the_trainer_s_but_for_eps():
 @pytest.mark.parametrize("divide_by_std", [True, False])
 def test_learning_curves_equal_loop(divide_by_std):
     starts, group_size, steps, lr = [0.02, 0.3, 0.8], 4, 6, 1.5
-    found = binary_groups.independent_prompts(starts, group_size, steps, lr, divide_by_std)
+    found = binary_rewards.independent_prompts(starts, group_size, steps, lr, divide_by_std)
     assert found.shape == (3, steps + 1)
     for start, curve in zip(starts, found, strict=True):
         theta = math.log(start / (1 - start))
@@ -195,14 +199,14 @@ def test_learning_curves_equal_loop(divide_by_std):
 
 
 def test_learning_curves_rise_and_saturate_without_overflow():
-    curves = binary_groups.independent_prompts([1e-6, 0.5, 1 - 1e-9], 8, 50, 1e3, True)
+    curves = binary_rewards.independent_prompts([1e-6, 0.5, 1 - 1e-9], 8, 50, 1e3, True)
     assert np.isfinite(curves).all() and (np.diff(curves) >= 0).all()
     assert curves[1, -1] == 1.0
 
 
 def test_std_division_speeds_hard_prompts_up():
     hard = {
-        divide: binary_groups.independent_prompts([0.02], 16, 100, 0.2, divide)[0, -1]
+        divide: binary_rewards.independent_prompts([0.02], 16, 100, 0.2, divide)[0, -1]
         for divide in (True, False)
     }
     assert hard[True] > 0.5 > hard[False]
@@ -293,7 +297,7 @@ def test_the_toy_equals_autograd_through_the_real_loss_over_every_group(name, gr
 def test_closed_form_of_both_gradients_under_the_sequence_mean(group_size):
     p, pi_r, pi_w, short, long = 0.3, 0.2, 0.7, 3, 40
     for advantage in (exact_group_advantages, CENTRED):
-        m = float(binary_groups.multiplier(p, group_size, advantage))
+        m = float(binary_rewards.multiplier(p, group_size, advantage))
         push = p * (1 - p) * m * (1 / short - 1 / long)
         found = two_stage_gradient(p, group_size, sequence_mean, advantage, short, long, pi_r, pi_w)
         expected = [-push * pi_r * (1 - pi_r), push * pi_w * (1 - pi_w)]
@@ -380,7 +384,7 @@ def test_drift_follows_its_law(group_size, pi):
         )
         assert drift == pytest.approx(gap * std * (1 - 2 * x), abs=1e-10)
     np.testing.assert_allclose(
-        binary_groups.length_drift_closed_form(p, group_size, pi=pi), found, rtol=0, atol=1e-10
+        binary_rewards.length_drift_closed_form(p, group_size, pi=pi), found, rtol=0, atol=1e-10
     )
     centred = length_drift(p, group_size, advantage=CENTRED, **toy)
     expected = gap * p * (1 - p) * (group_size - 1) / group_size * (1 - 2 * p)
@@ -389,11 +393,11 @@ def test_drift_follows_its_law(group_size, pi):
 
 def test_drift_in_the_limit_of_large_groups():
     p = np.linspace(0.05, 0.95, 19)
-    limit = binary_groups.length_drift_closed_form(p, None)
+    limit = binary_rewards.length_drift_closed_form(p, None)
     expected = 90 * 0.09 / 16 * np.sqrt(p * (1 - p)) * (1 - 2 * p)
     np.testing.assert_allclose(limit, expected, atol=1e-14)
     errors = [
-        np.abs(binary_groups.length_drift_closed_form(p, g) - limit).max()
+        np.abs(binary_rewards.length_drift_closed_form(p, g) - limit).max()
         for g in (16, 64, 256, 1000)
     ]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 3e-3 * np.abs(limit).max()
@@ -428,26 +432,26 @@ def test_nothing_moves_when_every_group_agrees_or_the_choice_is_settled():
 
 @pytest.mark.parametrize("p", [0.0, 1.0, -0.1, 1.1, math.nan, [0.5, 0.0]])
 def test_pass_rates_outside_the_open_interval_are_refused(p):
-    for function in (binary_groups.std_multiplier, binary_groups.std_multiplier_closed_form):
+    for function in (binary_rewards.std_multiplier, binary_rewards.std_multiplier_closed_form):
         with pytest.raises(ValueError, match="p: expected a chance in "):
             function(p, 4)
     with pytest.raises(ValueError, match="p: expected"):
-        binary_groups.std_multiplier_limit(p)
+        binary_rewards.std_multiplier_limit(p)
     with pytest.raises(ValueError, match="p0: expected"):
-        binary_groups.independent_prompts(p, 4, 1, 0.1, True)
+        binary_rewards.independent_prompts(p, 4, 1, 0.1, True)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
 def test_chances_outside_the_closed_interval_are_refused(p):
     for function in (
-        binary_groups.zero_spread_probability,
-        binary_groups.logit_gradient,
+        binary_rewards.zero_spread_probability,
+        binary_rewards.logit_gradient,
         length_drift,
     ):
         with pytest.raises(ValueError, match="p: expected"):
             function(p, 4)
     with pytest.raises(ValueError, match="p: expected"):
-        binary_groups.length_drift_closed_form(p, 4)
+        binary_rewards.length_drift_closed_form(p, 4)
     for name in ("long_right", "long_wrong"):
         with pytest.raises(ValueError, match=f"{name}: expected"):
             two_stage_gradient(0.5, 4, **{name: p})
@@ -460,4 +464,4 @@ def test_other_refusals():
     with pytest.raises(ValueError, match="long_right, long_wrong: must agree"):
         length_drift(0.5, 4, long_right=0.3, long_wrong=0.4, shared=True)
     with pytest.raises(ValueError, match="group_size"):
-        binary_groups.std_multiplier(0.5, 1)
+        binary_rewards.std_multiplier(0.5, 1)

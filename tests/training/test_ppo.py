@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from rlvr_lab.objectives.averages import token_mean
+from rlvr_lab.objectives.kl import adapted_kl_coef
 from rlvr_lab.objectives.losses import reinforce_loss
 from rlvr_lab.objectives.trust_region import flatten
 from rlvr_lab.policy.logprobs import token_logprobs
 from rlvr_lab.training import ppo
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import NonFiniteLossError
-from rlvr_lab.training.ppo import PPOConfig, adapt, fill, policy_loss
+from rlvr_lab.training.ppo import PPOConfig, fill, policy_loss
 from rlvr_lab.training.rollouts import collect
 
 SMALL = PPOConfig(steps=2, prompts_per_step=4, group_size=4, device="cpu")
@@ -73,9 +74,9 @@ def test_same_seed_same_curve() -> None:
 
 
 def test_the_coefficient_follows_the_kl() -> None:
-    assert adapt(1.0, kl=2.0, target=2.0) == 1.0
-    assert adapt(1.0, kl=100.0, target=2.0) == pytest.approx(1.02)
-    assert adapt(1.0, kl=0.0, target=2.0) == pytest.approx(0.98)
+    assert adapted_kl_coef(1.0, kl=2.0, target=2.0) == 1.0
+    assert adapted_kl_coef(1.0, kl=100.0, target=2.0) == pytest.approx(1.02)
+    assert adapted_kl_coef(1.0, kl=0.0, target=2.0) == pytest.approx(0.98)
     records = list(train(replace(SMALL, adaptive_kl=5.0, kl_coef=0.1)))
     assert records[-1]["kl_coef"] < 0.1
 
