@@ -195,7 +195,7 @@ def measure(rounds: int) -> dict:
                     note(name, elapsed)
                     note(f"{name}, MiB", memory.mib)
     median = {name: statistics.median(values) for name, values in columns.items()}
-    for part in ("rollout", "reward", "update"):
+    for part in ("rollout", "reward", "reference", "update"):
         median[f"our step: {part}"] = statistics.median(r[f"seconds_{part}"] for r in records[1:])
 
     weights = sum(p.numel() for n, p in policy.model.named_parameters() if "embed_tokens" not in n)

@@ -1,0 +1,60 @@
+"""Live changes: what is changed holds from the next step on, for every kind of run."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from rlvr_lab.experiments.overoptimisation import ProxyConfig
+from rlvr_lab.training import PRESETS, PPOConfig, TRPOConfig, train
+from rlvr_lab.training.pairs import DpoConfig
+
+TINY = {"steps": 3, "prompts_per_step": 2, "group_size": 4, "max_new_tokens": 10, "device": "cpu"}
+CASES = {
+    "policy gradient": (
+        replace(PRESETS["grpo"], **TINY),
+        {"average": "constant", "divide_by_std": False, "rewards": {"accuracy": 1.0}},
+    ),
+    "PPO": (PPOConfig(**TINY), {"epochs": 1, "clip": 0.05, "kl_coef": 0.5, "learning_rate": 1e-3}),
+    "TRPO": (TRPOConfig(**TINY, fisher_groups=1), {"max_kl": 0.001, "natural": False}),
+    "pairs": (DpoConfig(steps=3, pairs=50, measure_every=1), {"beta": 1.0, "learning_rate": 1e-2}),
+    "a proxy": (ProxyConfig(steps=3, pairs=50, batch_size=32), {"kl_coef": 1.0}),
+}
+
+
+def told(records):
+    return [{k: v for k, v in r.items() if not k.startswith("seconds_")} for r in records]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_change_acts_as_if_the_run_went_on_with_other_settings(name: str) -> None:
+    config, changes = CASES[name]
+    later = replace(config, **changes)
+    state = config.begin()
+    live = lambda: config if state.step < 1 else later  # noqa: E731
+    records = told(train(config, state=state, live_config=live))
+
+    halved = config.begin()
+    first = told(islice(train(config, state=halved), 1 + (records[0]["step"] == 0)))
+    rest = told(train(later, state=halved))
+    changed = {r["step"]: r.pop("changed") for r in records}
+    assert changed.pop(2) == config.changes_to(later) and len(config.changes_to(later)) > 0
+    assert not any(changed.values())
+    assert [r | {"changed": []} for r in records] == first + rest
+    for ours, theirs in zip(
+        state.policy.model.parameters(), halved.policy.model.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    unchanged = told(train(config))
+    assert unchanged[:-1][: len(first)] == first and unchanged != first + rest
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_run_began_with_stays(name: str) -> None:
+    config, _ = CASES[name]
+    with pytest.raises(ValueError, match="seed: fixed during a run"):
+        list(train(config, live_config=lambda: replace(config, seed=7)))
+    with pytest.raises(ValueError, match="live_config: a run of"):
+        other = TRPOConfig() if name != "TRPO" else PPOConfig()
+        list(train(config, live_config=lambda: other))
