@@ -126,6 +126,7 @@ def test_the_algorithm_of_the_lecture_can_be_read_in_five_short_files() -> None:
         "policy.sampling",
         "rewards.verifiable",
         "objectives.advantages",
+        "objectives.losses",
     ):
         assert len(MODULES[name].read_text("utf-8").splitlines()) <= 250, name
 
