@@ -24,17 +24,16 @@ from rlvr_lab import __main__ as command_line
 from rlvr_lab.records.runs import versions, write_whole
 from rlvr_lab.training.loop import train
 
-ROOT = Path(__file__).parents[2]
-STEPS = 6
-SMALL = "--prompts-per-step 2 --group-size 4 --max-new-tokens 16 --device cpu"
+SMALL = "--steps 6 --prompts-per-step 2 --group-size 4 --max-new-tokens 16 --device cpu"
+PAIRS = "--steps 13 --pairs 64 --batch-size 32"
 KINDS = {
     "adamw": f"--kl-coef 0.1 {SMALL}",
     "sgd": f"--world lab --optimizer sgd --learning-rate 0.1 {SMALL}",
     "ppo": f"--algorithm ppo --adaptive-kl 1 --anneal --no-zero-value-head {SMALL}",
     "ppo-reward-model": f"--algorithm ppo --rewards model=1 {SMALL}",
     "trpo": f"--algorithm trpo --fisher-groups 1 --cg-iterations 2 {SMALL}",
-    "pairs": "--algorithm pairs --pairs 64 --batch-size 16 --measure-every 2",
-    "proxy": "--algorithm overoptimise --pairs 64 --batch-size 32",
+    "pairs": f"--algorithm pairs --measure-every 2 {PAIRS}",
+    "proxy": f"--algorithm overoptimise {PAIRS}",
 }
 COLUMNS = ("points", "survived", "kills", "before_first", "inside_write")
 TWICE, IN_WRITE = 1 / 4, 1 / 3  # shares: of points with two kills, of kills aimed at a write
@@ -44,9 +43,9 @@ DELAY = 0.004  # seconds from the start of a write to a kill that is aimed at it
 def command(kind: str, folder: Path) -> list[str]:
     """A run that keeps a checkpoint after every record, and that goes on where there is one."""
     path = folder / "run.ckpt"
-    begun = ["--resume", str(path)] if path.exists() else [*KINDS[kind].split(), f"--steps={STEPS}"]
-    kept = ["--checkpoint", str(path), "--checkpoint-every", "0"]
-    return ["train", *begun, *kept, "--out", str(folder / "run.json")]
+    begun = ["--resume", str(path)] if path.exists() else KINDS[kind].split()
+    kept = ["--checkpoint", str(path), "--checkpoint-every", "0", "--out", str(folder / "run.json")]
+    return ["train", *begun, *kept]
 
 
 def start(arguments: list[str], folder: Path) -> int:
@@ -71,6 +70,7 @@ def start(arguments: list[str], folder: Path) -> int:
                 for record in train(config, state=state):
                     notes.write(f"{state.step}\n")
                     yield record
+                notes.write(f"{state.step}\n")  # a last step may have no record
 
         command_line.train = watched
         status = command_line.main(arguments)
@@ -90,7 +90,7 @@ def wait_for_moment(pid: int, folder: Path, seconds: float, draw: random.Random)
     if draw.random() > IN_WRITE:
         time.sleep(draw.uniform(0, seconds))
         return
-    old, seen, number = parts(folder), set(), draw.randint(1, STEPS)
+    old, seen, number = parts(folder), set(), draw.randint(1, 6)
     while len(seen) < number:
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return  # it ended before
@@ -127,30 +127,27 @@ def differences(folder: Path, whole: Path) -> list[str]:
 def point(kind: str, whole: Path, folder: Path, seconds: float, draw: random.Random) -> Counter:
     """One run that is killed once or twice and resumed: what was counted.
 
-    Raises:
-        AssertionError: when more was lost than the last record, or the run differs from the whole one.
+    At most the last record may be lost, and the end must be that of the whole run.
     """
     counted, left, kept = Counter(points=1), 1 + (draw.random() < TWICE), 0
     while True:
-        (folder / "notes").unlink(missing_ok=True)
+        (folder / "notes").write_text("")
         before = parts(folder)
         pid = start(command(kind, folder), folder)
         if left:
             wait_for_moment(pid, folder, seconds, draw)
             os.killpg(pid, SIGKILL)  # of no effect if it has ended
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        notes = folder / "notes"
-        done = list(map(int, notes.read_text().split())) if notes.exists() else []
+        done = list(map(int, (folder / "notes").read_text().split()))
         assert not done or done[0] == kept, f"went on from step {done[0]}, not from {kept}"
-        if status == 0:
+        if not status:
             break
         assert status == -SIGKILL, f"status {status}: {(folder / 'log').read_text()[-2000:]}"
-        written = (folder / "run.ckpt").exists()
-        reached, kept = [kept, *done], read(folder / "run.ckpt")[0]["step"] if written else 0
+        written, reached, left = (folder / "run.ckpt").exists(), [kept, *done], left - 1
+        kept = read(folder / "run.ckpt")[0]["step"] if written else 0
         assert kept in reached[-2:], f"{reached[-1]} steps were done, {kept} kept"
-        left -= 1
-        counted += Counter(kills=1, inside_write=len(parts(folder) - before))
-        counted["before_first"] += not written
+        inside = len(parts(folder) - before)
+        counted += Counter(kills=1, inside_write=inside, before_first=int(not written))
     assert not (found := differences(folder, whole)), f"{found}"
     return counted + Counter(survived=1)
 
@@ -159,8 +156,7 @@ def measure(kind: str, points: int, seed: int) -> dict[str, Any]:
     """All points of one kind: the counts, and in words what went wrong."""
     with TemporaryDirectory() as whole:
         words = [sys.executable, "-m", "rlvr_lab", *command(kind, Path(whole))]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(words, cwd=ROOT, env=env, check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True)
         with TemporaryDirectory() as again:
             began = time.monotonic()
             os.waitpid(start(command(kind, Path(again)), Path(again)), 0)
@@ -175,8 +171,8 @@ def measure(kind: str, points: int, seed: int) -> dict[str, Any]:
                 except (AssertionError, ValueError, OSError) as error:
                     counted["points"] += 1
                     faults.append(f"point {counted['points']}: {error}")
-    shown = " ".join(["train", *KINDS[kind].split(), f"--steps {STEPS}"])
-    return {"command": shown, "seconds": round(seconds, 2), **counted, "faults": faults}
+    shown = {"command": f"train {KINDS[kind]}", "seconds": round(seconds, 2)}
+    return {**shown, **counted, "faults": faults}
 
 
 def main() -> int:
@@ -186,6 +182,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--out", type=Path, help="the report (JSON)")
     options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     result = {"points": options.points, "seed": options.seed, "versions": versions()}
     print(f"{'':18}" + "".join(f"{column:>14}" for column in COLUMNS), flush=True)
@@ -193,7 +190,7 @@ def main() -> int:
     for kind in options.kinds:
         row = rows[kind] = measure(kind, options.points, options.seed)
         print(f"{kind:18}" + "".join(f"{row[column]:>14}" for column in COLUMNS), flush=True)
-        print(*row["faults"], sep="\n", end="\n" if row["faults"] else "", flush=True)
+        print(*(f"  {fault}\n" for fault in row["faults"]), sep="", end="", flush=True)
     if options.out:
         write_whole(options.out, (json.dumps(result, indent=1) + "\n").encode())
     return 1 if any(row["faults"] for row in rows.values()) else 0
