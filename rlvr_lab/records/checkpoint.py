@@ -148,11 +148,13 @@ def keep_checkpoints(
         earlier: records of the steps before.
         every: seconds between two checkpoints, at least; the last step is always saved.
     """
-    seen, saved = list(earlier or []), time.monotonic()
+    seen, saved, kept = list(earlier or []), time.monotonic(), state.step
     for record in records:
         seen.append(record)
         last = state.step >= config.steps
         if state.step > 0 and (last or time.monotonic() - saved >= every):
             save_checkpoint(config, state, path, seen)
-            saved = time.monotonic()
+            saved, kept = time.monotonic(), state.step
         yield record
+    if state.step > kept:  # steps at the end that had no record
+        save_checkpoint(config, state, path, seen)

@@ -5,11 +5,14 @@ the configuration, and the records column by column.
 """
 
 import csv
+import glob
 import json
 import os
 import platform
-import tempfile
+import secrets
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.loop import train
 
 __all__ = ["Recording", "Run", "curves", "record", "versions", "write_whole"]
+
+STALE = 3600.0  # seconds since a part was last written to
 
 
 def versions() -> dict[str, str]:
@@ -42,19 +47,24 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     """Write a file whole or not at all; returns the path.
 
     It is written beside the old one and moved into its place, so an interruption at any moment leaves
-    one of the two.
+    one of the two. A process that is killed while it writes leaves its part behind; such parts of the
+    same file are removed once they are so old that nobody writes them any more.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    for left in path.parent.glob(f"{glob.escape(path.name)}.????????.part"):
+        with suppress(OSError):  # another process may have removed it
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
-        os.unlink(part)
+        part.unlink(missing_ok=True)
         raise
     return path
 

@@ -111,3 +111,11 @@ def test_it_is_saved_as_the_run_goes_and_at_its_end(tmp_path, monkeypatch):
     kept = keep_checkpoints(steps(), CONFIG, state, tmp_path / "x", [{"step": 0}], every=30)
     assert [r["step"] for r in kept] == [1, 2, 3, 4]
     assert saved == [3, 5], "after 40 seconds, and after the last step"
+
+
+def test_the_last_step_is_saved_even_if_it_has_no_record(tmp_path):
+    config = DpoConfig(steps=3, pairs=64, batch_size=16, measure_every=2)
+    state = config.begin()
+    kept = keep_checkpoints(train(config, state=state), config, state, tmp_path / "x", every=0)
+    assert [r["step"] for r in kept] == [0, 2]
+    assert load_checkpoint(tmp_path / "x").state.step == 3

@@ -96,6 +96,30 @@ def test_an_interrupted_save_leaves_the_earlier_run(run, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_the_part_that_a_killed_process_left_is_removed_when_it_is_old(run, tmp_path):
+    path = tmp_path / "run[1].json"
+    old, young, other = (
+        tmp_path / f"{name}.part"
+        for name in ("run[1].json.0123abcd", "run[1].json.4567abcd", "run1.json.0123abcd")
+    )
+    for part in (old, young, other):
+        part.write_bytes(b"half")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    assert Run.load(run.save(path)) == run
+    assert set(tmp_path.iterdir()) == {path, young, other}, (
+        "another process may write the young one"
+    )
+
+
+def test_who_may_read_a_run_is_up_to_the_umask(run, tmp_path):
+    before = os.umask(0o022)
+    try:
+        assert run.save(tmp_path / "run.json").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
 def test_a_recording_of_several_seeds(tmp_path):
     config = DpoConfig(pairs=100, steps=4, measure_every=2, seed=3)
     recording = record(config, 2)
