@@ -1,14 +1,8 @@
-r"""An algorithm as a value: advantage × loss × average, and where its KL stands.
+"""An algorithm as a value: advantage × loss × average, and where its KL stands.
 
 The trainer and the exact laboratory (``exact.estimators``) share these values, so what is proved of an
-objective holds for what is trained. The names of the table in ``losses`` live here and nowhere else:
-
-| column    | names                                                  |
-|-----------|--------------------------------------------------------|
-| advantage | ``group``, ``leave_one_out``, ``batch``, ``none``, ``maxrl`` |
-| ratio     | ``token``, ``sequence``, ``cispo``, ``none``           |
-| average   | ``sequence`` (1/\|o\|), ``token``, ``constant``          |
-| KL        | ``k1``, ``k2``, ``k3``                                 |
+objective holds for what is trained. The names of the table in ``losses`` live here and nowhere else; what
+each means stands in ``training.policy_gradient.PolicyGradientConfig``.
 """
 
 from collections.abc import Callable
