@@ -46,8 +46,6 @@ def test_a_change_acts_as_if_the_run_went_on_with_other_settings(name: str) -> N
         state.policy.model.parameters(), halved.policy.model.parameters(), strict=True
     ):
         assert torch.equal(ours, theirs)
-    unchanged = told(train(config))
-    assert unchanged[:-1][: len(first)] == first and unchanged != first + rest
 
 
 @pytest.mark.parametrize("name", CASES)
