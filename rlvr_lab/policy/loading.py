@@ -102,8 +102,8 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
         # The shipped bases share one tokenizer, so that there is one source of the vocabulary.
         words = data_folder() / "tokenizer" if shipped else source
         tokenizer = AutoTokenizer.from_pretrained(words, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype or torch.float32, **options
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or torch.float32, output_loading_info=True, **options
         )
     except OSError as error:
         if local.is_dir():
@@ -116,6 +116,9 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
         ) from error
     except Exception as error:  # safetensors raises its own, undocumented type
         raise ValueError(f"name: the model in {source} cannot be read ({error})") from None
+    if found["missing_keys"]:  # the library would make them up at random, with a warning
+        missing = ", ".join(sorted(found["missing_keys"]))
+        raise ValueError(f"name: the model in {source} lacks weights: {missing}")
     if options:
         model = _plain_weights(model)
     if tokenizer.pad_token_id is None:
