@@ -14,8 +14,5 @@ def recorded(name: str) -> Recording:
 
     Raises:
         FileNotFoundError: when there is none.
-
-    >>> len(recorded("preferences/dpo").runs)
-    5
     """
     return Recording.load(data_folder() / "runs" / f"{name}.json")
