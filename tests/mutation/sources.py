@@ -139,7 +139,10 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
         for name, kind in kinds.items():
             for index, _ in enumerate(kind.mutation_positions(node)):
                 own = copy.deepcopy(node, {id(node.parent): node.parent})  # of the branch alone
-                changed = kind.mutate(own, index)
+                try:
+                    changed = kind.mutate(own, index)
+                except AttributeError:  # it knows no ``except module.Error``
+                    continue
                 code = changed.get_code() if changed else ""
                 start, end = place(*node.get_start_pos_of_prefix()), place(*node.end_pos)
                 if name == "NumberReplacer":  # it puts a space before the number
