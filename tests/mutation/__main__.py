@@ -34,13 +34,14 @@ def python_files(path: str, pattern: str) -> list[str]:
 
 @cache
 def rooms() -> dict[str, tuple[str, ...]]:
-    """Each module with its tests: those that bear its name, its doctests, the others."""
+    """Each module with its tests: files listed, those that bear its name, its doctests, the others."""
     found = {}
     for target, listed in (TABLE["others"] | TABLE["algorithms"]).items():
         tests = [file for path in listed for file in python_files(path, "test_*.py")]
         for module in python_files(target, "*.py"):
             mirrors = [file for file in tests if Path(file).name == f"test_{Path(module).name}"]
-            found[module] = tuple(dict.fromkeys([*mirrors, module, *tests]))
+            first = [path for path in listed if path.endswith(".py")]
+            found[module] = tuple(dict.fromkeys([*first, *mirrors, module, *tests]))
     return found
 
 
@@ -61,7 +62,6 @@ def plan(seed: int, sample: int, per_file: int, elsewhere: int) -> list[Mutant]:
 def jobs(chosen: list[Mutant]) -> Iterator[Job]:
     @cache
     def limit(*tests: str) -> float:
-        clean_run(tests)  # the first run also pays for imports
         return 3 * clean_run(tests) + SLACK
 
     for mutant in chosen:
@@ -134,7 +134,9 @@ def handful() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__)
     parser.add_argument("--sample", type=int, default=300, help="mutants in all")
-    parser.add_argument("--per-file", type=int, default=40, help="at least, in an algorithm's module")
+    parser.add_argument(
+        "--per-file", type=int, default=40, help="at least, in an algorithm's module"
+    )
     parser.add_argument("--elsewhere", type=int, default=10, help="at least, in any other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
@@ -153,7 +155,9 @@ def main() -> None:
     if options.mutant:
         show_one(options.mutant)
         return
-    settings = {name: getattr(options, name) for name in ("seed", "sample", "per_file", "elsewhere")}
+    settings = {
+        name: getattr(options, name) for name in ("seed", "sample", "per_file", "elsewhere")
+    }
     chosen = plan(**settings)
     todo = [m for m in chosen if m.path.startswith(tuple(options.only))]
     outcomes: dict[str, str] = {}

@@ -69,7 +69,7 @@ def test_a_kind_is_found_under_its_name_and_no_name_registers_nothing() -> None:
         pass
 
     assert Named.KIND == "named for this test"
-    assert RunConfig.KINDS == before | {"named for this test": Named}
+    assert before | {"named for this test": Named} == RunConfig.KINDS
     assert Example.KIND == "" and RunConfig.KIND == ""
     del RunConfig.KINDS["named for this test"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import pytest
 from torch import nn
 
-from rlvr_lab.training.loop import train
 from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.state import TrainState
 from tests.reference.plain import random_policy
@@ -92,7 +92,7 @@ def test_what_is_fixed_cannot_change_not_even_after_another_change(field, value)
     live = [config, replace(config, by=2), replace(config, by=2, **{field: value})]
     run = train(config, state=state, live_config=lambda: live[state.step])
     next(run), next(run)
-    with pytest.raises(ValueError, match=f"^{field}: fixed during a run"):
+    with pytest.raises(ValueError, match=rf"^{field}: fixed during a run"):
         next(run)
 
 
@@ -101,14 +101,14 @@ def test_a_run_cannot_become_one_of_another_algorithm() -> None:
         pass
 
     del RunConfig.KINDS["other"]
-    with pytest.raises(ValueError, match="^live_config: a run of .* cannot become one of other$"):
+    with pytest.raises(ValueError, match=r"^live_config: a run of .* cannot become one of other$"):
         next(train(Count(), live_config=Other))
 
 
 def test_an_update_that_is_not_finite_is_told_with_its_step() -> None:
     config, state = Count(), Count().begin()
     state.step = 6
-    with pytest.raises(NonFiniteLossError, match="^step 7: thirteen$"):
+    with pytest.raises(NonFiniteLossError, match=r"^step 7: thirteen$"):
         next(train(replace(config, by=13), state=state))
     assert state.step == 6
 

@@ -28,6 +28,7 @@ def test_dpo_begins_at_even_weights_and_leaves_them():
     assert first["margin"] == pytest.approx(0, abs=1e-4) and last["margin"] > 0
 
 
+@pytest.mark.slow
 def test_the_chosen_answers_become_less_likely_while_the_margin_grows():
     """On few pairs; a likelihood term turns their direction round."""
     plain = DpoConfig(steps=150, measure_every=150)
