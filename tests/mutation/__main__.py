@@ -66,7 +66,7 @@ def jobs(chosen: list[Mutant]) -> Iterator[Job]:
 
     for mutant in chosen:
         tests = rooms()[mutant.path]
-        yield Job(mutant, tests, mutant.path, mutant.data, limit(*sorted(tests)))
+        yield Job(mutant, tests, mutant.path, mutant.data, limit(*sorted({*tests} - {mutant.path})))
 
 
 def report(chosen: list[Mutant], outcomes: dict[str, str], settings: dict[str, int]) -> dict:

@@ -217,7 +217,7 @@ def call_edits(source: Source, node: ast.Call) -> Iterator[Edit]:
         yield source.replace("drop_method", node, receiver)
     if name == "range":
         yield from off_by_one(source, node.args[-1])
-    if name not in COMMUTE.split():
+    if name not in COMMUTE.split() and not name.startswith("require"):
         for a, b in pairwise(node.args):
             yield from source.exchange("exchange_arguments", a, b)
     for a, b in pairwise(keyword.value for keyword in node.keywords if keyword.arg):

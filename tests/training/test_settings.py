@@ -123,7 +123,7 @@ def test_maxrl_takes_a_kl_in_the_loss_alone() -> None:
 def test_weights_of_rewards_are_finite(weight) -> None:
     with pytest.raises(ValueError, match=r"^rewards: must be names with finite weights"):
         RolloutConfig(rewards={"accuracy": 1.0, "format": weight})
-    RolloutConfig(rewards={"accuracy": -1.0, "format": 0.0})
+    RolloutConfig(rewards={"accuracy": -1.0, "format": 0.0, "truncation": 1e9 - 0.5})
 
 
 FIXED = ("steps", "seed", "world", "world_options", "base", "device")
