@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import record
+from rlvr_lab.tasks.letters import PROMPT
+from rlvr_lab.training import pairs
 from rlvr_lab.training.loop import train
-from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.training.pairs import DpoConfig, watch_letters
 
 CLEAN = DpoConfig(pairs=2000, flip=0.0, steps=40, measure_every=40)
 
@@ -60,3 +64,15 @@ def test_bad_values_are_named():
             DpoConfig(**{field: value})
     with pytest.raises(ValueError, match="seeds"):
         record(CLEAN, 0)
+
+
+def test_the_distance_is_the_root_of_the_kl_and_0_where_the_estimate_is_negative(monkeypatch):
+    world = CLEAN.letters
+    batch = sample(world.base_policy(0), [PROMPT], 4, world.length, torch.Generator())
+    for kl, distance in ((0.25, 0.5), (4.0, 2.0), (-0.25, 0.0)):
+        # Of an answer's tokens each carries its part of the log-ratio.
+        parts = torch.full_like(batch.old_logprobs, kl / world.length)
+        monkeypatch.setattr(pairs, "k1", lambda *_, parts=parts: parts)
+        found = watch_letters(world, batch)
+        assert found["kl"] == pytest.approx(kl, abs=1e-5)
+        assert found["distance"] == pytest.approx(distance, abs=1e-5)
