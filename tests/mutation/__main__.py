@@ -34,20 +34,22 @@ def python_files(path: str, pattern: str) -> list[str]:
 
 @cache
 def rooms() -> dict[str, tuple[str, ...]]:
-    """Each module with its tests: those that bear its name, its doctests, the others."""
+    """Each module with its tests: files listed, those that bear its name, its doctests, the others."""
     found = {}
-    for target, listed in TABLE["targets"].items():
+    for target, listed in (TABLE["others"] | TABLE["algorithms"]).items():
         tests = [file for path in listed for file in python_files(path, "test_*.py")]
         for module in python_files(target, "*.py"):
             mirrors = [file for file in tests if Path(file).name == f"test_{Path(module).name}"]
-            found[module] = tuple(dict.fromkeys([*mirrors, module, *tests]))
+            first = [path for path in listed if path.endswith(".py")]
+            found[module] = tuple(dict.fromkeys([*first, *mirrors, module, *tests]))
     return found
 
 
-def plan(seed: int, sample: int, per_file: int) -> list[Mutant]:
-    """``per_file`` mutants of each module, or all there are; then more, up to ``sample`` in all."""
+def plan(seed: int, sample: int, per_file: int, elsewhere: int) -> list[Mutant]:
+    """So many mutants of each module, or all there are; then more, up to ``sample`` in all."""
     draw, left = random.Random(seed), {path: mutants(path, seed) for path in rooms()}
-    drawn = [m for path in left for _, m in zip(range(per_file), left[path], strict=False)]
+    least = {path: per_file if path in TABLE["algorithms"] else elsewhere for path in left}
+    drawn = [m for path in left for _, m in zip(range(least[path]), left[path], strict=False)]
     while len(drawn) < sample and left:
         path = draw.choice(list(left))
         if mutant := next(left[path], None):
@@ -60,12 +62,11 @@ def plan(seed: int, sample: int, per_file: int) -> list[Mutant]:
 def jobs(chosen: list[Mutant]) -> Iterator[Job]:
     @cache
     def limit(*tests: str) -> float:
-        clean_run(tests)  # the first run also pays for imports
         return 3 * clean_run(tests) + SLACK
 
     for mutant in chosen:
         tests = rooms()[mutant.path]
-        yield Job(mutant, tests, mutant.path, mutant.data, limit(*sorted(tests)))
+        yield Job(mutant, tests, mutant.path, mutant.data, limit(*sorted({*tests} - {mutant.path})))
 
 
 def report(chosen: list[Mutant], outcomes: dict[str, str], settings: dict[str, int]) -> dict:
@@ -133,7 +134,10 @@ def handful() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__)
     parser.add_argument("--sample", type=int, default=300, help="mutants in all")
-    parser.add_argument("--per-file", type=int, default=40, help="at least, in each module")
+    parser.add_argument(
+        "--per-file", type=int, default=40, help="at least, in an algorithm's module"
+    )
+    parser.add_argument("--elsewhere", type=int, default=10, help="at least, in any other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--out", type=Path, help="the report, written after every mutant")
@@ -151,7 +155,9 @@ def main() -> None:
     if options.mutant:
         show_one(options.mutant)
         return
-    settings = {name: getattr(options, name) for name in ("seed", "sample", "per_file")}
+    settings = {
+        name: getattr(options, name) for name in ("seed", "sample", "per_file", "elsewhere")
+    }
     chosen = plan(**settings)
     todo = [m for m in chosen if m.path.startswith(tuple(options.only))]
     outcomes: dict[str, str] = {}

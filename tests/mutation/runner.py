@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tests.mutation.sources import ROOT
 
 MEMORY = 8 * 2**30  # bytes; a mutant may ask for any amount
-QUIET = ("-x", "-q", "--tb=short", "-m", "not browser", "-p", "no:cacheprovider")
+QUIET = ("-x", "-q", "--tb=short", "-m", "not browser and not slow", "-p", "no:cacheprovider")
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "agg",

@@ -139,7 +139,10 @@ def cosmic_edits(source: Source) -> Iterator[Edit]:
         for name, kind in kinds.items():
             for index, _ in enumerate(kind.mutation_positions(node)):
                 own = copy.deepcopy(node, {id(node.parent): node.parent})  # of the branch alone
-                changed = kind.mutate(own, index)
+                try:
+                    changed = kind.mutate(own, index)
+                except AttributeError:  # it knows no ``except module.Error``
+                    continue
                 code = changed.get_code() if changed else ""
                 start, end = place(*node.get_start_pos_of_prefix()), place(*node.end_pos)
                 if name == "NumberReplacer":  # it puts a space before the number
@@ -214,7 +217,7 @@ def call_edits(source: Source, node: ast.Call) -> Iterator[Edit]:
         yield source.replace("drop_method", node, receiver)
     if name == "range":
         yield from off_by_one(source, node.args[-1])
-    if name not in COMMUTE.split():
+    if name not in COMMUTE.split() and not name.startswith("require"):
         for a, b in pairwise(node.args):
             yield from source.exchange("exchange_arguments", a, b)
     for a, b in pairwise(keyword.value for keyword in node.keywords if keyword.arg):

@@ -270,3 +270,7 @@ def test_other_refusals():
 def test_leave_one_out_is_exactly_zero_without_spread(size: int, reward: float) -> None:
     """Rounding would leave 1e-8, which is all that Adam needs for a whole step."""
     assert not leave_one_out_advantages(torch.full((size,), reward), size).any()
+
+
+def test_two_rewards_are_enough_to_whiten_a_batch():
+    assert batch_advantages(torch.tensor([1.0, 3.0]), eps=0.0).tolist() == [-1.0, 1.0]

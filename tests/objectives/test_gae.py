@@ -159,3 +159,30 @@ def test_explained_variance() -> None:
 def test_bad_input_is_named(call, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         call()
+
+
+# ------------------------------------------------------------------------- what no example above asks
+
+
+def test_advantages_carry_no_gradient_to_policy_or_values():
+    mask = torch.tensor([[True, True, True], [True, False, True]])
+    leaf = torch.rand(2, 3, requires_grad=True)
+    rewards = token_rewards(torch.ones(2), leaf, -leaf, mask, kl_coef=0.5)
+    assert not rewards.requires_grad
+    assert not gae(rewards, leaf, mask, gamma=0.9, lam=0.8).requires_grad
+
+
+def test_a_clamped_penalty_is_the_log_ratio_where_it_is_positive_and_0_elsewhere():
+    mask = torch.ones(1, 4).bool()
+    ratio = torch.tensor([[0.5, -0.5, 2.0, -2.0]])
+    zero = torch.zeros(1, 4)
+    found = token_rewards(torch.tensor([3.0]), ratio, zero, mask, kl_coef=0.1, clamp=True)
+    torch.testing.assert_close(found, torch.tensor([[-0.05, 0.0, -0.2, 3.0]]))
+
+
+def test_one_row_without_a_token_is_refused_and_a_column_without_one_is_not():
+    zero = torch.zeros(2, 2)
+    with pytest.raises(ValueError, match="mask: every row"):
+        token_rewards(torch.ones(2), zero, zero, torch.tensor([[True, True], [False, False]]), 0.1)
+    column = torch.tensor([[True, False], [True, False]])
+    assert token_rewards(torch.ones(2), zero, zero, column, 0.1).tolist() == [[1.0, 0.0]] * 2

@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import record
+from rlvr_lab.tasks.letters import PROMPT
+from rlvr_lab.training import pairs
 from rlvr_lab.training.loop import train
-from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.training.pairs import DpoConfig, watch_letters
 
 CLEAN = DpoConfig(pairs=2000, flip=0.0, steps=40, measure_every=40)
 
@@ -28,6 +32,7 @@ def test_dpo_begins_at_even_weights_and_leaves_them():
     assert first["margin"] == pytest.approx(0, abs=1e-4) and last["margin"] > 0
 
 
+@pytest.mark.slow
 def test_the_chosen_answers_become_less_likely_while_the_margin_grows():
     """On few pairs; a likelihood term turns their direction round."""
     plain = DpoConfig(steps=150, measure_every=150)
@@ -59,3 +64,15 @@ def test_bad_values_are_named():
             DpoConfig(**{field: value})
     with pytest.raises(ValueError, match="seeds"):
         record(CLEAN, 0)
+
+
+def test_the_distance_is_the_root_of_the_kl_and_0_where_the_estimate_is_negative(monkeypatch):
+    world = CLEAN.letters
+    batch = sample(world.base_policy(0), [PROMPT], 4, world.length, torch.Generator())
+    for kl, distance in ((0.25, 0.5), (4.0, 2.0), (-0.25, 0.0)):
+        # Of an answer's tokens each carries its part of the log-ratio.
+        parts = torch.full_like(batch.old_logprobs, kl / world.length)
+        monkeypatch.setattr(pairs, "k1", lambda *_, parts=parts: parts)
+        found = watch_letters(world, batch)
+        assert found["kl"] == pytest.approx(kl, abs=1e-5)
+        assert found["distance"] == pytest.approx(distance, abs=1e-5)

@@ -59,6 +59,7 @@ def test_later_epochs_leave_the_clip_range() -> None:
     assert record["ratio_outside"] > 0 and record["approx_kl"] > 1e-4
 
 
+@pytest.mark.slow
 def test_it_learns_to_add_and_its_reward_pays_for_the_kl() -> None:
     records = list(train(PPOConfig(steps=10, prompts_per_step=12, device="cpu")))
     assert records[0]["pass_rate"] < 0.35
