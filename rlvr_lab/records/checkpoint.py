@@ -94,7 +94,8 @@ def load_checkpoint(path: str | Path, state: TrainState | None = None) -> Checkp
     try:
         with safe_open(str(path), "pt") as file:
             about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: what is read is a view into the file, and Adam would keep it for the whole run.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         config = RunConfig.KINDS[about["kind"]](**about["config"])
         state = state or config.begin()
         for name, module in state.modules.items():

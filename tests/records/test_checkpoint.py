@@ -67,6 +67,18 @@ def test_a_checkpoint_that_is_not_whole(tmp_path):
         load_checkpoint(path)
 
 
+def test_what_was_loaded_hangs_on_the_file_no_more(tmp_path):
+    state = CONFIG.begin()
+    next(train(CONFIG, state=state))
+    path = save_checkpoint(CONFIG, state, tmp_path / "run.ckpt")
+    found = load_checkpoint(path).state
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    before, after = (s.optimizer.state_dict()["state"] for s in (state, found))
+    for index, values in before.items():
+        assert all(torch.equal(value, after[index][key]) for key, value in values.items())
+
+
 def test_a_state_of_another_kind_is_refused(tmp_path):
     path = save_checkpoint(CONFIG, CONFIG.begin(), tmp_path / "run.ckpt")
     with pytest.raises(ValueError, match="no whole checkpoint"):
