@@ -10,9 +10,5 @@ __all__ = ["recorded"]
 
 
 def recorded(name: str) -> Recording:
-    """The recording ``data/runs/<name>.json``.
-
-    Raises:
-        FileNotFoundError: when there is none.
-    """
+    """The recording ``data/runs/<name>.json``; ``FileNotFoundError`` when there is none."""
     return Recording.load(data_folder() / "runs" / f"{name}.json")
