@@ -56,3 +56,10 @@ def test_an_ensemble_reduces_its_members():
         ensemble([])
     with pytest.raises(ValueError, match=r"reduce: .*median"):
         ensemble(members, "median")
+
+
+def test_held_out_pairs_are_4096_of_a_seed_that_no_fit_uses():
+    first = lambda counts: counts[..., 0].float()  # noqa: E731
+    usual = held_out_accuracy(first, WORLD)
+    assert usual == held_out_accuracy(first, WORLD, 4096, 10_000)
+    assert usual != held_out_accuracy(first, WORLD, 4096, 10_001)
