@@ -161,11 +161,8 @@ def main() -> None:
     chosen = plan(**settings)
     todo = [m for m in chosen if m.path.startswith(tuple(options.only))]
     outcomes: dict[str, str] = {}
-    if (
-        options.out
-        and options.out.exists()
-        and (options.resume or options.again or any(options.only))
-    ):
+    keep = any((options.resume, options.again, *options.only))
+    if keep and options.out and options.out.exists():
         outcomes = load(options.out.resolve())["outcomes"]
     if options.resume or options.again:
         done = ("killed", "timeout", *["survived"] * options.resume)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.objectives.kl import exact_kl, k1, k2, k3
+from rlvr_lab.objectives.averages import token_mean
+from rlvr_lab.objectives.kl import entropy, exact_kl, k1, k2, k3, kl_penalty, kl_shaped_rewards
 
 RNG = np.random.default_rng(0)
 THETA = RNG.normal(size=6)
@@ -180,3 +181,32 @@ def test_forbidden_tokens_leave_value_and_gradient_finite(in_reference):
 def test_a_token_that_only_the_reference_forbids_costs_infinity():
     value = exact_kl(torch.zeros(2), torch.tensor([0.0, -math.inf]))
     assert value.item() == math.inf
+
+
+# ------------------------------------------------------------- as a loss, as a reward; the entropy
+
+LOGPROBS, REFERENCE = torch.tensor([[-1.0, -2.0, -9.0], [-0.5, -1.5, -2.5]]), torch.full((2, 3), -1)
+MASK = torch.tensor([[True, True, False], [True, True, True]])
+
+
+def test_the_penalty_is_beta_times_the_average_of_ratio_times_estimate():
+    logprobs, reference = LOGPROBS.double(), REFERENCE.double()
+    ratio = torch.tensor([[2.0, 0.5, 7.0], [1.0, 3.0, 0.25]], dtype=torch.float64)
+    estimate = (reference - logprobs).exp() - 1 - (reference - logprobs)
+    for weight, given in ((ratio, ratio), (torch.ones_like(ratio), None)):
+        expected = 0.3 * float((weight * estimate)[MASK].mean())
+        found = kl_penalty(logprobs, reference, MASK, 0.3, token_mean, k3, given)
+        assert float(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_each_answer_pays_for_its_own_kl():
+    rewards = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    found = kl_shaped_rewards(rewards, LOGPROBS.double(), REFERENCE.double(), MASK, 0.5)
+    assert found.tolist() == pytest.approx([1 + 0.5 * 1.0, 2 + 0.5 * 1.5], abs=1e-12)
+
+
+def test_the_entropy_is_that_of_each_row_and_forbidden_tokens_add_nothing():
+    logits = torch.tensor([[0.0, 0.0, -math.inf], [0.0, 0.0, 0.0], [5.0, -math.inf, -math.inf]])
+    expected = torch.tensor([math.log(2), math.log(3), 0.0])
+    torch.testing.assert_close(entropy(logits), expected)
+    torch.testing.assert_close(entropy(logits[:, None]), expected[:, None])

@@ -56,3 +56,19 @@ def test_an_ensemble_reduces_its_members():
         ensemble([])
     with pytest.raises(ValueError, match=r"reduce: .*median"):
         ensemble(members, "median")
+
+
+def test_held_out_pairs_are_4096_of_a_seed_that_no_fit_uses():
+    first = lambda counts: counts[..., 0].float()  # noqa: E731
+    usual = held_out_accuracy(first, WORLD)
+    assert usual == held_out_accuracy(first, WORLD, 4096, 10_000)
+    assert usual != held_out_accuracy(first, WORLD, 4096, 10_001)
+
+
+def test_the_model_is_two_hidden_layers_each_with_a_rectifier():
+    torch.manual_seed(0)
+    model = ProxyReward()
+    counts = torch.rand(5, model.layers[0].in_features) * 6
+    one, two, three = (part for part in model.layers if isinstance(part, torch.nn.Linear))
+    hidden = one(counts).clamp(min=0)
+    torch.testing.assert_close(model.logits(counts), three(two(hidden).clamp(min=0))[:, 0])
