@@ -526,3 +526,9 @@ def test_other_refusals():
         grpo_loss(LOGPROBS, OLD, ADVANTAGES, MASK, kl_coef=0.1)
     with pytest.raises(ValueError, match="length"):
         dr_grpo_loss(LOGPROBS, OLD, ADVANTAGES, MASK, max_length=0)
+
+
+def test_a_cap_must_lie_above_the_clip():
+    one = torch.ones(1, 1)
+    with pytest.raises(ValueError, match="ratio_cap: δ must exceed"):
+        clipped_surrogate(one, one, 0.2, 0.5, ratio_cap=1.5)

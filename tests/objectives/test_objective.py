@@ -138,3 +138,27 @@ def test_every_name_has_a_meaning() -> None:
         "k3",
     }
     assert set(ADVANTAGES) == {"group", "leave_one_out", "batch", "none", "maxrl"}
+
+
+def test_a_kl_without_weight_reads_no_reference() -> None:
+    nowhere = torch.full_like(REF, float("nan"))
+    for place in (False, True):
+        found = Objective(kl_in_reward=place)
+        assert found.kl_coef == 0 and not found.kl_in_loss
+        assert torch.equal(found.advantages(REWARDS, 3, OLD, nowhere, MASK), REWARDS)
+    with pytest.raises(AttributeError):
+        found.kl_coef = 1.0
+
+
+def test_without_a_baseline_the_reward_is_the_advantage() -> None:
+    found = objective("reinforce", baseline="none")
+    assert torch.equal(found.advantages(REWARDS, 3, OLD, REF, MASK), REWARDS)
+
+
+def test_the_two_sides_of_the_clip_are_told_apart() -> None:
+    one, mask = torch.zeros(2, 1), torch.ones(2, 1).bool()
+    rows = Rows(torch.tensor([[1.3], [0.75]]).log(), one, torch.tensor([1.0, -1.0]), mask)
+    assert objective("grpo", clip_low=0.1, clip_high=0.5).clipped(rows) == 0.5
+    assert objective("grpo", clip_low=0.3, clip_high=0.2).clipped(rows) == 0.5
+    assert objective("grpo", clip_low=0.1, clip_high=0.2).clipped(rows) == 1.0
+    assert objective("grpo", clip_low=0.3, clip_high=0.5).clipped(rows) == 0.0

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rlvr_lab.objectives import preferences as pref
+from rlvr_lab.objectives.preferences import PAIR_OBJECTIVES, Sides
 
 torch.manual_seed(0)
 M = 7
@@ -151,3 +152,40 @@ def test_padding_does_not_count() -> None:
 def test_bad_input_is_named(call, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         call([v.detach() for v in pairs(7)])
+
+
+# ------------------------------------------------------------------------------ variants by name
+
+CHOSEN, REJECTED = torch.tensor([-3.0, -8.0]), torch.tensor([-6.0, -2.0])
+REFERENCES = torch.tensor([-4.0, -4.0]), torch.tensor([-5.0, -9.0])
+TWO = Sides(CHOSEN, REJECTED, *REFERENCES, torch.tensor([2.0, 4.0]), torch.tensor([3.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "margin"),
+    [
+        ("dpo", [0.5 * (1 + 1), 0.5 * (-4 - 7)]),
+        ("ipo", [2.0, -11.0]),
+        ("ln_dpo", [0.5 * (1 / 2 + 1 / 3), 0.5 * (-4 / 4 - 7 / 1)]),
+        ("simpo", [0.5 * (-3 / 2 + 6 / 3), 0.5 * (-8 / 4 + 2 / 1)]),
+        ("orpo", [0.5 * (-3 / 2 + 6 / 3), 0.5 * (-8 / 4 + 2 / 1)]),
+    ],
+)
+def test_the_margin_of_a_variant_by_hand(name: str, margin: list[float]) -> None:
+    torch.testing.assert_close(PAIR_OBJECTIVES[name].margin(TWO, 0.5), torch.tensor(margin))
+
+
+@pytest.mark.parametrize("name", PAIR_OBJECTIVES)
+def test_a_variant_is_the_loss_of_its_name(name: str) -> None:
+    w, x, rw, rx, nw, nx = TWO
+    expected = {
+        "dpo": lambda: pref.dpo_loss(w, x, rw, rx, 0.5),
+        "ln_dpo": lambda: pref.length_normalised_dpo_loss(w, x, rw, rx, nw, nx, 0.5),
+        "simpo": lambda: pref.simpo_loss(w, x, nw, nx, 0.5, 0.3),
+        "ipo": lambda: pref.ipo_loss(w, x, rw, rx, 0.5),
+        "orpo": lambda: pref.orpo_loss(w, x, nw, nx, 0.5),
+    }[name]()
+    objective = PAIR_OBJECTIVES[name]
+    torch.testing.assert_close(objective.total(TWO, 0.5, 0.3), expected)
+    likelihood = -0.2 * (-3 / 2 - 8 / 4) / 2
+    torch.testing.assert_close(objective.total(TWO, 0.5, 0.3, 0.2), expected + likelihood)

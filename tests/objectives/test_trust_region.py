@@ -118,6 +118,7 @@ def test_a_rejected_step_leaves_the_parameters_bit_for_bit() -> None:
 def test_without_a_gradient_there_is_no_step() -> None:
     theta, old = softmax_policy(3)
     found = trust_region_step([theta], lambda: 0 * theta.sum(), lambda: kl_to(old, theta), 0.1)
+    assert found == LineSearch(0.0, 0.0, 0.0)
     assert found.fraction == 0.0
 
 
@@ -159,3 +160,34 @@ def test_flatten_and_move_agree_on_the_order() -> None:
 def test_bad_input_is_named(call, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         call()
+
+
+def test_ten_steps_solve_ten_directions() -> None:
+    curvature = torch.arange(1.0, 11.0).double()
+    found = conjugate_gradient(lambda v: curvature * v, torch.ones(10).double(), tolerance=0.0)
+    torch.testing.assert_close(found, 1 / curvature, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("tries", "power", "fraction"), [(10, 9, 0.5**9), (10, 10, 0.0), (1, 0, 1.0)]
+)
+def test_so_many_fractions_are_tried_and_no_more(tries: int, power: int, fraction: float) -> None:
+    near_enough = 0.5**power
+    found = line_search(lambda f: (1.0, 0.0 if f <= near_enough else 9.0), max_kl=1.0, tries=tries)
+    assert found.fraction == fraction
+
+
+def test_a_step_ends_at_the_fraction_that_was_found() -> None:
+    """The surrogate rises only near the start, so that several fractions are tried."""
+    theta = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    start = theta.detach().clone()
+    found = trust_region_step(
+        [theta],
+        lambda: (theta - 30 * theta.square()).sum(),
+        lambda: 0.5 * theta.square().sum(),
+        max_kl=0.5,
+        damping=0.0,
+    )
+    full = 1.0  # √(2δ/(gᵀF⁻¹g))·F⁻¹g with g = F = 1
+    assert 0 < found.fraction < 0.1
+    torch.testing.assert_close(theta.detach(), start + found.fraction * full)

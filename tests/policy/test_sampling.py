@@ -114,3 +114,13 @@ def test_groups_picks_whole_groups(base):
     )
     with pytest.raises(ValueError, match="completion_ids"):
         type(one)(**{**vars(one), "texts": one.texts[:-1]})
+
+
+def test_the_entropy_outside_the_mask_is_0_and_the_model_keeps_its_mode(base):
+    batch = draw(base)
+    assert not batch.entropy[~batch.completion_mask].any()
+    assert bool((batch.entropy[batch.completion_mask] > 0).any())
+    for training in (True, False):
+        base.model.train(training)
+        draw(base, group_size=2)
+        assert base.model.training is training

@@ -118,3 +118,22 @@ def test_bytes_that_are_held_are_those_of_the_tensors(policy) -> None:
 def test_bad_input_is_named(policy, texts: list[str]) -> None:
     with pytest.raises(ValueError, match="texts"):
         answer_scores(ScalarModel.from_policy(policy), policy.tokenizer, texts)
+
+
+def test_a_value_model_starts_at_0_unless_asked_otherwise():
+    policy = load_policy("lab", "cpu")
+    assert not ScalarModel.from_policy(policy).head.weight.any()
+    assert not ScalarModel(policy.model.base_model).head.weight.any()
+    assert ScalarModel(policy.model.base_model, zero_head=False).head.weight.any()
+
+
+def test_the_score_of_a_text_is_the_number_at_its_last_token():
+    policy = load_policy("sums", "cpu")
+    model = ScalarModel.from_policy(policy, zero_head=False, seed=1)
+    texts = ["7+5?=2", "1+2+3?"]
+    with torch.no_grad():
+        found = answer_scores(model, policy.tokenizer, texts)
+        for text, score in zip(texts, found, strict=True):
+            ids = torch.tensor([policy.tokenizer.encode(text, add_special_tokens=False)])
+            alone = model(ids, torch.ones_like(ids))[0, -1]
+            torch.testing.assert_close(score, alone, atol=1e-5, rtol=1e-5)

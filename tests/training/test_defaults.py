@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from rlvr_lab.training import ppo, reward_models, supervised
+from rlvr_lab.objectives import kl
+from rlvr_lab.training import reward_models, supervised
 from rlvr_lab.training.pairs import DpoConfig
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig, improve
 from rlvr_lab.training.ppo import PPOConfig
@@ -94,7 +95,7 @@ CONFIGS = {
 }
 FUNCTIONS = {
     improve: {"temperature": 1.0, "updates": 1, "minibatches": 1, "max_norm": 1.0},
-    ppo.adapt: {"rate": 0.1},
+    kl.adapted_kl_coef: {"rate": 0.1},
     supervised.encode_solutions: {"trained_from": 0},
     supervised.supervised_steps: {"batch_size": 128, "trained_from": 0},
     reward_models.preference_pairs: {"flip": 0.0, "seed": 0},
