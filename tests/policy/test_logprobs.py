@@ -43,3 +43,10 @@ def test_the_output_of_the_last_token_is_not_needed() -> None:
     whole = before_each_token(outputs, 5, 3)
     assert whole.tolist() == [[1, 2, 3], [6, 7, 8]]
     assert torch.equal(before_each_token(outputs[:, :-1], 5, 3), whole)
+
+
+def test_answers_of_one_token_are_scored_by_the_prompt_alone(base) -> None:
+    one = sample(base, ["7+5+8+3....?"], 4, 1, torch.Generator().manual_seed(0))
+    scored = token_logprobs(base.model, one)
+    torch.testing.assert_close(scored, one.old_logprobs, atol=1e-5, rtol=0)
+    assert scored.requires_grad
