@@ -34,14 +34,14 @@ def python_files(path: str, pattern: str) -> list[str]:
 
 @cache
 def rooms() -> dict[str, tuple[str, ...]]:
-    """Each module with its tests: files listed, those that bear its name, its doctests, the others."""
+    """Each module with its tests: files listed, those that bear its name, the others, its doctests."""
     found = {}
     for target, listed in (TABLE["others"] | TABLE["algorithms"]).items():
         tests = [file for path in listed for file in python_files(path, "test_*.py")]
         for module in python_files(target, "*.py"):
             mirrors = [file for file in tests if Path(file).name == f"test_{Path(module).name}"]
             first = [path for path in listed if path.endswith(".py")]
-            found[module] = tuple(dict.fromkeys([*first, *mirrors, module, *tests]))
+            found[module] = tuple(dict.fromkeys([*first, *mirrors, *tests, module]))
     return found
 
 
@@ -66,7 +66,7 @@ def jobs(chosen: list[Mutant]) -> Iterator[Job]:
 
     for mutant in chosen:
         tests = rooms()[mutant.path]
-        yield Job(mutant, tests, mutant.path, mutant.data, limit(*sorted({*tests} - {mutant.path})))
+        yield Job(mutant, tests, mutant.path, mutant.data, limit(*tests))
 
 
 def report(chosen: list[Mutant], outcomes: dict[str, str], settings: dict[str, int]) -> dict:
