@@ -210,3 +210,12 @@ def test_the_entropy_is_that_of_each_row_and_forbidden_tokens_add_nothing():
     expected = torch.tensor([math.log(2), math.log(3), 0.0])
     torch.testing.assert_close(entropy(logits), expected)
     torch.testing.assert_close(entropy(logits[:, None]), expected[:, None])
+
+
+def test_a_reward_with_a_kl_in_it_is_a_number_and_its_weight_not_negative():
+    one, mask = torch.ones(1, 2), torch.ones(1, 2).bool()
+    logprobs = (-one).requires_grad_()
+    shaped = kl_shaped_rewards(torch.tensor([1.0]), logprobs, -1.5 * one, mask, 0.1)
+    assert not shaped.requires_grad
+    with pytest.raises(ValueError, match=r"kl_coef: β must not be negative, got -0\.5"):
+        kl_shaped_rewards(torch.tensor([1.0]), -one, -one, mask, -0.5)

@@ -156,9 +156,20 @@ def test_without_a_baseline_the_reward_is_the_advantage() -> None:
 
 
 def test_the_two_sides_of_the_clip_are_told_apart() -> None:
-    one, mask = torch.zeros(2, 1), torch.ones(2, 1).bool()
-    rows = Rows(torch.tensor([[1.3], [0.75]]).log(), one, torch.tensor([1.0, -1.0]), mask)
-    assert objective("grpo", clip_low=0.1, clip_high=0.5).clipped(rows) == 0.5
-    assert objective("grpo", clip_low=0.3, clip_high=0.2).clipped(rows) == 0.5
-    assert objective("grpo", clip_low=0.1, clip_high=0.2).clipped(rows) == 1.0
-    assert objective("grpo", clip_low=0.3, clip_high=0.5).clipped(rows) == 0.0
+    mask, old = torch.ones(3, 1).bool(), torch.zeros(3, 1)
+    ratios, a = torch.tensor([[1.3], [0.75], [0.75]]), torch.tensor([1.0, -1.0, -1.0])
+    rows = Rows(ratios.log(), old, a, mask)
+    for low, high, share in (
+        (0.1, 0.5, 2 / 3),
+        (0.3, 0.2, 1 / 3),
+        (0.1, 0.2, 1.0),
+        (0.3, 0.5, 0.0),
+    ):
+        found = objective("grpo", clip_low=low, clip_high=high).clipped(rows)
+        assert found == pytest.approx(share)
+
+
+def test_only_the_group_baseline_is_divided_by_the_std() -> None:
+    for row in ALGORITHMS.values():
+        given = {**NAMES, **row}
+        assert given["divide_by_std"] is False or given["baseline"] == "group"
