@@ -189,3 +189,8 @@ def test_a_variant_is_the_loss_of_its_name(name: str) -> None:
     torch.testing.assert_close(objective.total(TWO, 0.5, 0.3), expected)
     likelihood = -0.2 * (-3 / 2 - 8 / 4) / 2
     torch.testing.assert_close(objective.total(TWO, 0.5, 0.3, 0.2), expected + likelihood)
+
+
+def test_the_usual_settings_of_simpo() -> None:
+    args = (CHOSEN, REJECTED, torch.tensor([2.0, 4.0]), torch.tensor([3.0, 1.0]))
+    assert torch.equal(pref.simpo_loss(*args), pref.simpo_loss(*args, beta=2.0, margin=1.0))

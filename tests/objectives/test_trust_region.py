@@ -1,5 +1,6 @@
 """Fisher products against explicit matrices, CG against a direct solve, line searches by hand."""
 
+import inspect
 import math
 
 import pytest
@@ -191,3 +192,10 @@ def test_a_step_ends_at_the_fraction_that_was_found() -> None:
     full = 1.0  # √(2δ/(gᵀF⁻¹g))·F⁻¹g with g = F = 1
     assert 0 < found.fraction < 0.1
     torch.testing.assert_close(theta.detach(), start + found.fraction * full)
+
+
+def test_the_usual_settings_of_a_step() -> None:
+    """Ten products and ten fractions, each half the one before (TRPO, appendix C)."""
+    usual = {name: p.default for name, p in inspect.signature(trust_region_step).parameters.items()}
+    assert usual["iterations"] == usual["tries"] == 10
+    assert usual["damping"] == 0.1 and usual["shrink"] == 0.5

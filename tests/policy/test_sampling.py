@@ -109,9 +109,19 @@ def test_bad_numbers_are_named(base, name, value):
 def test_groups_picks_whole_groups(base):
     batch = draw(base, prompts=["1+2+3+4....?", "7+5+8+3....?"], group_size=3)
     one = batch.groups([1])
-    assert one.texts == batch.texts[3:] and torch.equal(
-        one.completion_ids, batch.completion_ids[3:]
-    )
+    assert one.texts == batch.texts[3:] and one.group_size == 3
+    for name in ("prompt_ids", "prompt_mask"):
+        assert torch.equal(getattr(one, name), getattr(batch, name)[1:]), name
+    for name in (
+        *("completion_ids", "completion_mask", "attention_mask"),
+        *("old_logprobs", "entropy", "truncated"),
+    ):
+        assert torch.equal(getattr(one, name), getattr(batch, name)[3:]), name
+    lab = load_policy("lab", "cpu")  # where trained and real tokens are not the same
+    forced = draw(lab, prompts=["?", "?"], group_size=2, cap=8, forced_words=["right", "wrong"] * 2)
+    half = forced.groups([1])
+    assert torch.equal(half.completion_mask, forced.completion_mask[2:])
+    assert torch.equal(half.attention_mask, forced.attention_mask[2:])
     with pytest.raises(ValueError, match="completion_ids"):
         type(one)(**{**vars(one), "texts": one.texts[:-1]})
 

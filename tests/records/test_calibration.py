@@ -45,6 +45,23 @@ def test_the_interval_shrinks_with_more_answers_and_holds_the_shift() -> None:
     assert widths[1] < widths[0] / 2
 
 
+def test_the_usual_settings_are_ten_bins_and_95_percent_of_a_thousand_resamples() -> None:
+    answers = sample(0.1, 100)
+    spelled = calibration_interval(*answers, bins=10, level=0.95, resamples=1000, seed=0)
+    assert calibration_interval(*answers) == spelled
+    assert calibration_error(*answers) == calibration_error(*answers, bins=10)
+    assert len(reliability(np.linspace(0, 1, 500), np.ones(500)).count) == 10
+    wide, narrow = (calibration_interval(*answers, level=level) for level in (0.95, 0.5))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_no_confidence_at_all_is_a_confidence() -> None:
+    diagram = reliability([0.0, 0.0], [0, 1])
+    assert diagram.confidence.tolist() == [0.0] and diagram.accuracy.tolist() == [0.5]
+    with pytest.raises(AttributeError):
+        diagram.count = np.zeros(1)
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [

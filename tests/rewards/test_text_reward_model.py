@@ -55,6 +55,9 @@ def test_it_can_be_saved_and_loaded(tmp_path, policy) -> None:
     model = fit_reward_model(pairs, pairs, steps=2, hidden=16, device="cpu")
     model.save(tmp_path / "model")
     loaded = RewardModel.load(tmp_path / "model", "cpu")
+    assert loaded.tokenizer.get_vocab() == model.tokenizer.get_vocab()
+    for key, value in model.model.state_dict().items():
+        assert torch.equal(value, loaded.model.state_dict()[key]), key
     texts = ["=3", "<think>1</think>=1"]
     torch.testing.assert_close(loaded.score(["1+2?"], texts), model.score(["1+2?"], texts))
     assert loaded.accuracy == pytest.approx(model.accuracy)

@@ -6,6 +6,7 @@ import torch
 from rlvr_lab.objectives.kl import kl_shaped_rewards
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.rewards.registry import REWARDS, make_reward
+from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy_rewards, truncation, well_formed
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Answers, Problem, Verdict, grade
@@ -56,7 +57,11 @@ def test_kl_in_the_reward_by_hand():
 
 def test_a_reward_has_a_name_and_an_unknown_name_is_refused():
     seen = answers(["=2", "=9"], [False, False])
-    assert make_reward("accuracy")(seen).tolist() == [1.0, 0.0]
+    cut = answers(["=2", "=9", "=2"], [False, False, True])
+    assert make_reward("accuracy")(cut).tolist() == [1.0, 0.0, 0.0]
+    assert make_reward("format")(cut).tolist() == [1.0, 1.0, 0.0]
+    assert make_reward("truncation")(cut).tolist() == [0.0, 0.0, 1.0]
+    assert isinstance(make_reward("model", "cpu"), RewardModel)
     for name in REWARDS:
         assert make_reward(name, "cpu")(seen).shape == (2,)
     with pytest.raises(ValueError, match=r"rewards: must be names of accuracy.*got 'charm'"):
