@@ -22,7 +22,7 @@ def run() -> Run:
 
 
 def test_what_is_saved_is_what_is_loaded(run, tmp_path):
-    again = Run.load(run.save(tmp_path / "deep/run.json"))
+    again = Run.load(run.save(tmp_path / "very/deep/run.json"))
     assert again == run
     assert again.versions["torch"]
 

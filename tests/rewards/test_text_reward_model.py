@@ -53,7 +53,7 @@ def test_a_fit_orders_what_it_has_not_seen() -> None:
 def test_it_can_be_saved_and_loaded(tmp_path, policy) -> None:
     pairs = [("1+2", "1"), ("2+3+4", "2")]
     model = fit_reward_model(pairs, pairs, steps=2, hidden=16, device="cpu")
-    model.save(tmp_path / "model")
+    model.save(str(tmp_path / "model"))
     loaded = RewardModel.load(tmp_path / "model", "cpu")
     assert loaded.tokenizer.get_vocab() == model.tokenizer.get_vocab()
     for key, value in model.model.state_dict().items():
