@@ -1,8 +1,12 @@
 """Sampling: what is drawn, what is recorded, and what may not change it."""
 
+import inspect
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from rlvr_lab.policy import sampling
 from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.policy.sampling import sample
 
@@ -134,3 +138,21 @@ def test_the_entropy_outside_the_mask_is_0_and_the_model_keeps_its_mode(base):
         base.model.train(training)
         draw(base, group_size=2)
         assert base.model.training is training
+
+
+def test_a_forced_word_is_its_own_token_and_nothing_around_it():
+    class Adding:
+        def encode(self, word, add_special_tokens=True):
+            return [1, 7] if add_special_tokens else [7]
+
+    policy = SimpleNamespace(tokenizer=Adding(), device="cpu")
+    assert inspect.unwrap(sampling._forced_ids)(policy, ["right", "right"], 2).tolist() == [7, 7]
+
+
+def test_without_a_nucleus_the_whole_distribution_is_drawn_from(monkeypatch):
+    """Even what rounding would take for the rest behind a sum of 1."""
+    seen = []
+    monkeypatch.setattr(torch, "multinomial", lambda p, *_, **__: seen.append(p) or p[:, :1].long())
+    scores = torch.tensor([[0.0, -30.0]])
+    sampling._draw(scores, 1.0, torch.Generator())
+    assert torch.equal(seen[0], scores.exp())

@@ -75,3 +75,8 @@ def test_no_confidence_at_all_is_a_confidence() -> None:
 def test_bad_input_is_named(call, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         call()
+
+
+def test_the_interval_has_equal_tails() -> None:
+    low, high = calibration_interval(*sample(0.1, 100), level=0.01)
+    assert low <= high

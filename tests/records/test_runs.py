@@ -150,3 +150,9 @@ def test_curves_are_cut_to_the_shortest():
     )
     assert curves([long, short], "x").tolist() == [[1], [9]]
     assert json.loads(json.dumps(long.records)) == long.records
+
+
+def test_a_metric_that_comes_later_is_no_curve():
+    late = Run(CONFIG, [{"step": 1, "x": 1}, {"step": 2, "x": 2, "y": 3}])
+    with pytest.raises(KeyError, match="y: no such metric"):
+        late.curve("y")

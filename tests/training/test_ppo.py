@@ -116,3 +116,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(monkeypatch: pytest.Monke
 def test_a_setting_that_makes_no_sense_is_named(field: str, value) -> None:
     with pytest.raises(ValueError, match=f"{field}: must be"):
         PPOConfig(**{field: value})
+
+
+def test_what_the_epochs_read_is_fixed() -> None:
+    _, buffer, _ = filled(SMALL)
+    with pytest.raises(AttributeError):
+        buffer.mask = buffer.mask
