@@ -1,6 +1,7 @@
 # make lab     open the course in JupyterLab
 # make test    check everything (its parts: make lint, unit, notebooks, browser)
 # make format  mend the style of code and notebooks
+# make store   execute the notebooks of the course and store their outputs
 # make clean   remove .venv and what the tests left behind
 #
 # Variables:   make lab PYTHON=python3.12 VENV=../venv TORCH=cpu LAB_ARGS="--port=9000 --no-browser"
@@ -23,7 +24,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist loadscope
 
-.PHONY: help lab test lint unit notebooks browser format clean
+.PHONY: help lab test lint unit notebooks browser format store clean
 .DEFAULT_GOAL := help
 
 help:
@@ -66,6 +67,10 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+store: $(VENV)/.test
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m rlvr_lab store $(wildcard notebooks/*.ipynb)
+	@$(MAKE) --no-print-directory format
+
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache test-artifacts
 
@@ -75,12 +80,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Stamps: pip runs only when what it would read has changed.
-$(VENV)/.lab: pyproject.toml constraints.txt rlvr_lab/jupyter/overrides.json | $(BIN)/python
+$(VENV)/.lab: pyproject.toml constraints.txt $(wildcard rlvr_lab/jupyter/*.json) | $(BIN)/python
 	@echo "Installing the course into $(VENV): a few minutes, once."
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt rlvr_lab/jupyter/overrides.json | $(BIN)/python
+$(VENV)/.test: pyproject.toml constraints.txt $(wildcard rlvr_lab/jupyter/*.json) | $(BIN)/python
 	@echo "Installing the course and its tests into $(VENV): a few minutes, once."
 	$(PIP) --editable ".[test,scale]"
 	@touch $@ $(VENV)/.lab

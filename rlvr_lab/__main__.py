@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--world", choices=list(WORLDS), default="sums")
     command = add("exercises", _exercises, "make the exercise stubs from their solutions")
     command.add_argument("--check", action="store_true", help="only say what differs")
+    command = add("store", _store, "execute notebooks and store them with their outputs")
+    command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     return parser
 
 
@@ -272,6 +274,14 @@ def _exercises(options: argparse.Namespace) -> int:
     for path in differing:
         print(f"differs from its solution: {path}")
     return 1 if differing else 0
+
+
+def _store(options: argparse.Namespace) -> int:
+    from rlvr_lab.machine.store import store  # needs Jupyter's client, which training does not
+
+    for path in tqdm(options.notebooks, unit="notebook"):
+        store(path)
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,22 +5,31 @@ twice a second. The last frame stays in the saved notebook, and needs no widget 
 """
 
 import html
+import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import ipywidgets as W
 from IPython.display import Image, display
 
-from rlvr_lab.pictures.runs import describe_run, name_setting, plot_run, read_changes
-from rlvr_lab.pictures.style import COLOURS, show
+from rlvr_lab.pictures.runs import describe_run, plot_run
+from rlvr_lab.pictures.style import show
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 from rlvr_lab.widgets.controls import Controls
-from rlvr_lab.widgets.live_figures import SHORTEST, sentence
+from rlvr_lab.widgets.live_figures import SHORTEST, Panel, sentence
+from rlvr_lab.widgets.words import (
+    HIDDEN,
+    LiveRun,
+    ending,
+    log_html,
+    name_runs,
+    progress,
+    samples_html,
+)
 
 __all__ = ["TrainingDashboard"]
 
@@ -38,18 +47,6 @@ _BUTTONS = {
     "reset": ("Reset", "undo", "", "Forget all runs and put every control back."),
 }
 _COMPARE = "Show earlier runs as faint lines, with their settings in the legend above the curves."
-
-
-@dataclass
-class _Run:
-    """One run of a dashboard, going on or ended."""
-
-    number: int
-    preset: str
-    config: PolicyGradientConfig
-    records: list[Record] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-    going: bool = True
 
 
 class TrainingDashboard:
@@ -77,8 +74,8 @@ class TrainingDashboard:
         self._train = train
         self.controls = Controls(config, presets)
         self._live = self.controls.config()
-        self._run: _Run | None = None
-        self._earlier: list[_Run] = []
+        self._run: LiveRun | None = None
+        self._earlier: list[LiveRun] = []
         self._count = 0
         self._handle: Any = None
         self._drawing = threading.Lock()
@@ -121,14 +118,22 @@ class TrainingDashboard:
         right = W.VBox(
             [self.samples, self.log], layout=W.Layout(width="310px", margin="0 0 0 10px")
         )
-        self.panel = W.HBox([left, right], layout=W.Layout(flex_flow="row wrap"))
+        self.panel = Panel([left, right], layout=W.Layout(flex_flow="row wrap"))
         self.panel.add_class("rl-dashboard")
 
     def show(self) -> None:
-        """Display the controls and, below them, the figure; a run that goes on elsewhere ends."""
+        """Display the controls and, below them, the figure. A run that goes on elsewhere ends.
+
+        While ``python -m rlvr_lab store`` executes a notebook, a run starts and ends here, so that
+        the stored page shows the picture of a finished run.
+        """
         self._stop_others()
         display(self.panel)
         self._handle = display(self._picture(), display_id=True)
+        if os.environ.get("RLVR_LAB_STORE"):
+            self.run()
+            for thread in list(TrainingDashboard._threads):
+                thread.join()
 
     def _picture(self) -> Image:
         run = self._run
@@ -137,7 +142,7 @@ class TrainingDashboard:
         # Other worlds have other scales: only runs of the same one are laid over each other.
         world = run.config.world if run else self._live.world
         shown = [old for old in shown if old.config.world == world]
-        names = _name_runs([*shown, run] if run else shown)
+        names = name_runs([*shown, run] if run else shown)
         axes = plot_run(
             records,
             label=names.pop() if run else "",
@@ -150,10 +155,10 @@ class TrainingDashboard:
         """Draw everything again as it is now."""
         with self._drawing:
             records = list(self._run.records) if self._run else []
-            self.samples.value = _samples_html(records[-1].get("samples", []) if records else [])
-            self.log.value = _log_html(records)
+            self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
+            self.log.value = log_html(records)
             self.figure.value = (
-                f'<span style="{_HIDDEN}">{html.escape(describe_run(records))}</span>'
+                f'<span style="{HIDDEN}">{html.escape(describe_run(records))}</span>'
             )
             if self._handle is not None:
                 self._handle.update(self._picture())
@@ -200,7 +205,7 @@ class TrainingDashboard:
             if self._run is not None and self._run.records:
                 self._earlier.append(self._run)
             self._count += 1
-            run = self._run = _Run(self._count, self.controls.preset, self._live)
+            run = self._run = LiveRun(self._count, self.controls.preset, self._live)
             self._lock(run.config)
             self._say("Loading the base model…")
             thread = threading.Thread(target=self._work, args=(run, waits_for), daemon=True)
@@ -244,7 +249,7 @@ class TrainingDashboard:
         if not self.running and not self.records:
             self._refresh()
 
-    def _work(self, run: _Run, waits_for: list[threading.Thread]) -> None:
+    def _work(self, run: LiveRun, waits_for: list[threading.Thread]) -> None:
         """The training thread. It touches nothing but its own run once that is no longer shown."""
         for thread in waits_for:
             thread.join()
@@ -258,7 +263,7 @@ class TrainingDashboard:
                 if run.stop.is_set():
                     break
                 if run is self._run and times[-1] - drawn > pause:
-                    self._say(_progress(run, times))
+                    self._say(progress(run, times))
                     self._refresh()
                     drawn = time.perf_counter()
                     pause = max(SHORTEST, 2 * (drawn - times[-1]))
@@ -266,84 +271,6 @@ class TrainingDashboard:
             message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
         run.going = False
         if run is self._run:
-            self._say(message or _ending(run, times))
+            self._say(message or ending(run, times))
             self._lock(None)  # before the last frame: Stop shall feel immediate
             self._refresh()
-
-
-# --- words --------------------------------------------------------------------------------------
-
-
-def _progress(run: _Run, times: list[float]) -> str:
-    """The status line of a run; its first step also loads the model, so it is left out."""
-    recent = times[1:][-8:]
-    pace = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else None
-    parts = [f"Step {len(run.records)} of {run.config.steps}", _pass_rate(run.records[-1])]
-    if pace is not None:
-        left = pace * (run.config.steps - len(run.records))
-        parts += [f"{pace:.2f} s a step", f"about {left:.0f} s left"]
-    return " · ".join(parts)
-
-
-def _ending(run: _Run, times: list[float]) -> str:
-    done, total = len(run.records), run.config.steps
-    if not done:
-        return "Stopped before the first step."
-    start = "Finished" if done >= total else "Stopped"
-    seconds = times[-1] - times[0]
-    return f"{start} after {done} of {total} steps, {seconds:.0f} s · {_pass_rate(run.records[-1])}"
-
-
-def _pass_rate(record: Record) -> str:
-    rate = record.get("pass_rate")
-    return "pass rate unknown" if rate is None else f"pass rate {rate:.2f}"
-
-
-def _name_runs(runs: Sequence[_Run]) -> list[str]:
-    """Each run's algorithm, the two switches, and whatever else they differ in."""
-    settings = [asdict(run.config) for run in runs]
-    differ = {key for one in settings for key in one if one[key] != settings[0][key]}
-    names = []
-    for run, values in zip(runs, settings, strict=True):
-        fields = ["average", "divide_by_std", *sorted(differ - {"average", "divide_by_std"})]
-        said = ", ".join(name_setting(key, values[key]) for key in fields)
-        later = " (then changed)" if any(r.get("changed") for r in run.records) else ""
-        names.append(f"run {run.number}: {run.preset}, {said}{later}")
-    return names
-
-
-_HIDDEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
-_CUT = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
-_TITLE = '<div style="font-weight:600;line-height:1.6">{}</div>'
-
-
-def _samples_html(samples: Iterable[Mapping[str, Any]]) -> str:
-    """Four answers with their verdicts. What a model wrote is escaped: it is never markup."""
-    rows = []
-    for sample in list(samples)[:4]:
-        right = sample["reason"] == "right"
-        colour, sign = (COLOURS["right"], "✓") if right else (COLOURS["wrong"], "✗")
-        prompt, answer = html.escape(sample["prompt"]), html.escape(sample["completion"][:400])
-        verdict = html.escape(sample["reason"].replace("_", " "))
-        rows.append(
-            f'<div style="border-left:3px solid {colour};padding-left:6px;margin:3px 0;'
-            f'line-height:1.35"><span style="color:{colour};font-weight:600">{sign} {verdict}'
-            f"</span> · reward {sample['reward']:g} · <code>{prompt}</code>"
-            f'<div style="{_CUT}" title="{answer}"><code>{answer}</code></div></div>'
-        )
-    nothing = '<div style="opacity:.7">Four answers of the latest step appear here.</div>'
-    return _TITLE.format("Sampled answers") + ("".join(rows) or nothing)
-
-
-def _log_html(records: Iterable[Record]) -> str:
-    """What was changed during the run, latest first."""
-    lines = [
-        f"<li>step {r['step']}: {html.escape(read_changes(r['changed']))}</li>"
-        for r in records
-        if r.get("changed")
-    ]
-    if not lines:
-        return ""
-    items = "".join(reversed(lines))
-    look = "margin:0;padding-left:1.2em;line-height:1.35;max-height:5em;overflow-y:auto"
-    return _TITLE.format("Changed during the run") + f'<ul style="{look}">{items}</ul>'

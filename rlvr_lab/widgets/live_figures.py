@@ -17,11 +17,18 @@ from matplotlib.figure import Figure
 from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.pictures.style import show
 
-__all__ = ["SHORTEST", "ExactDashboard", "exact_dashboard", "sentence", "watch"]
+__all__ = ["SHORTEST", "ExactDashboard", "Panel", "exact_dashboard", "sentence", "watch"]
 
 Record = dict[str, Any]
 SHORTEST = 0.4
 """Seconds between two frames of a live figure, at least."""
+
+
+class Panel(W.Box):
+    """A box of controls that a stored notebook shows as one plain sentence, not as ``Box(children=…``."""
+
+    def __repr__(self) -> str:
+        return "[Controls. They work while the notebook runs.]"
 
 
 def sentence(error: BaseException) -> str:
@@ -97,7 +104,7 @@ class ExactDashboard:
             widget.add_class(f"rl-exact-{name.replace('_', '-')}")
             widget.observe(self._moved, "value")
         boxes = W.HBox(list(controls.values()), layout=W.Layout(flex_flow="row wrap"))
-        self.panel = W.VBox([boxes, self.status])
+        self.panel = Panel([boxes, self.status], layout=W.Layout(flex_flow="column"))
         self.panel.add_class("rl-exact")
         self._handle: Any = None
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures.style import new_figure
 from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
-from rlvr_lab.widgets import dashboards
+from rlvr_lab.widgets import dashboards, words
 from rlvr_lab.widgets import live_figures as live
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.dashboards import TrainingDashboard
@@ -85,7 +85,7 @@ class FakeTrainer:
             }
 
 
-def wait(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -348,7 +348,7 @@ def test_samples_are_escaped_and_marked_by_more_than_colour(screen: Screen) -> N
 
 def test_quotes_cannot_leave_an_attribute() -> None:
     sample = {"prompt": "", "completion": '" onmouseover="x', "reason": "wrong", "reward": 0.0}
-    assert '" onmouseover' not in dashboards._samples_html([sample])
+    assert '" onmouseover' not in words.samples_html([sample])
 
 
 # --- the controls alone ---------------------------------------------------------------------------
