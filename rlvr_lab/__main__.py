@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from rlvr_lab import __version__
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.policy.data import data_folder
@@ -72,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     data = data_folder()
     what = "measure PPO's implementation details"
     add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    what = "which problems a model can solve at all, before and after RL"
+    command = add("coverage", _coverage, what, tables=8, bases=Path("bases"))
+    command.add_argument("variant", choices=list(VARIANTS))
+    command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
@@ -221,6 +226,15 @@ def _ppo_details(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
+    return 0
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    out = options.out or data_folder() / "runs" / f"coverage_{options.variant}.json"
+    runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
+    for run in tqdm(runs, unit="run"):
+        print(f"table {run.config.table}: pass@1 {run.records[-1]['pass@1']:.3f}")
+    print(f"coverage: {out}")
     return 0
 
 
