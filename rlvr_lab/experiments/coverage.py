@@ -44,6 +44,7 @@ __all__ = [
     "GUESS",
     "VARIANTS",
     "CoverageConfig",
+    "balance",
     "calibration",
     "confirmation",
     "measure_answers",
@@ -153,25 +154,26 @@ def measure_answers(texts: list[str], correct: list[bool], answers: list[str]) -
     Returns:
         ``correct`` [M]: correct answers; ``chains`` [M]: well-formed answers with a chain of thought;
         ``votes`` [M]: how many of those chains give their commonest answer; ``vote_right`` [M]: 1 where
-        that answer is correct (0 where there is no chain); ``distinct`` [M]: different answers among the
-        chains; the share of each way to answer, ``direct`` … ``malformed``; and ``pass@1``.
+        that answer is correct (0 where there is no chain); ``answer_entropy`` [M]: of the chains' answers,
+        in nats; the share of each way to answer, ``direct`` … ``malformed``; and ``pass@1``.
     """
     size = len(texts) // len(answers)
     ways = [way_of(text) for text in texts]
-    found: dict[str, list[int]] = {
-        name: [] for name in ("correct", "chains", "votes", "vote_right", "distinct")
-    }
+    names = ("correct", "chains", "votes", "vote_right", "answer_entropy")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for index, answer in enumerate(answers):
         rows = range(index * size, (index + 1) * size)
         given = [texts[row][-3:] for row in rows if ways[row] in ("digits", "words", "mixed")]
-        ((commonest, votes),) = Counter(given).most_common(1) or [("", 0)]
+        counts = Counter(given)
+        ((commonest, votes),) = counts.most_common(1) or [("", 0)]
+        shares = np.array(list(counts.values())) / max(1, len(given))
         found["correct"].append(sum(correct[row] for row in rows))
         found["chains"].append(len(given))
         found["votes"].append(votes)
         found["vote_right"].append(int(commonest == answer))
-        found["distinct"].append(len(set(given)))
-    shares = {way: ways.count(way) / len(ways) for way in WAYS}
-    return {**found, **shares, "pass@1": sum(correct) / len(correct)}
+        found["answer_entropy"].append(round(float(-(shares * np.log(shares)).sum()) + 0.0, 2))
+    by_way = {way: ways.count(way) / len(ways) for way in WAYS}
+    return {**found, **by_way, "pass@1": sum(correct) / len(correct)}
 
 
 # ---------------------------------------------------------------------------------- making them
@@ -297,6 +299,27 @@ def solved(recording: Recording, where: str, k: int | None = None) -> Float[ndar
             row.append(np.mean([pass_at_k(n, c, k or n) for c in counts]))
         rows.append(row)
     return np.array(rows)
+
+
+def balance(recording: Recording) -> dict[str, Float[ndarray, "S T"]]:
+    """Where the change of pass@n since the base comes from, over the recorded steps.
+
+    Returns:
+        ``lost``: change among the problems that only words solve; ``found``: among those that neither
+        language solves; ``rest``: among the others; each as a share of *all* test problems, so that
+        ``net``, the change of pass@n itself, is their sum.
+    """
+    parts: dict[str, list] = {"lost": [], "found": [], "rest": []}
+    for run in recording.runs:
+        solved = np.array([r["correct"] for r in run.records]) > 0
+        change = solved.astype(float) - solved[0]
+        kinds = np.array(run.records[0]["solved_in"])
+        for name, of in (("lost", kinds == "words"), ("found", kinds == "neither")):
+            parts[name].append(change[:, of].sum(axis=1) / len(kinds))
+        rest = ~np.isin(kinds, ["words", "neither"])
+        parts["rest"].append(change[:, rest].sum(axis=1) / len(kinds))
+    found = {name: np.array(rows) for name, rows in parts.items()}
+    return {**found, "net": sum(found.values())}
 
 
 def votes(run: Run, step: int) -> tuple[ndarray, ndarray]:
