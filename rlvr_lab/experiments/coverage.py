@@ -334,9 +334,17 @@ def votes(run: Run, step: int) -> tuple[ndarray, ndarray]:
     return count[there] / chains[there], np.array(record["vote_right"], dtype=float)[there]
 
 
-def calibration(recording: Recording, step: int) -> tuple[Float[ndarray, " S"], Reliability]:
-    """ECE of the commonest answer for each run, and the reliability diagram of all runs together."""
+def calibration(
+    recording: Recording, step: int, least: int = 10
+) -> tuple[Float[ndarray, " S"], Reliability]:
+    """ECE of the commonest answer for each run, and the reliability diagram of all runs together.
+
+    The ECE counts every problem; the diagram leaves out bins of fewer than ``least`` problems, whose share
+    of correct answers says little.
+    """
     pairs = [votes(run, step) for run in recording.runs]
     errors = np.array([calibration_error(*pair) for pair in pairs])
     confidence, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return errors, reliability(confidence, right)
+    bins = reliability(confidence, right)
+    full = bins.count >= least
+    return errors, Reliability(bins.confidence[full], bins.accuracy[full], bins.count[full])

@@ -48,7 +48,7 @@ def plot_pass_at_k(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(list(ks), [str(k) for k in ks])
     ax.set(xlabel="k, answers per problem", ylabel="pass@k", ylim=(0, 1))
-    plain_legend(ax, loc="upper left")
+    plain_legend(ax, loc="lower right", bbox_to_anchor=(1, 0.08))
     return ax
 
 
