@@ -11,8 +11,10 @@ from tqdm import tqdm
 
 from rlvr_lab import __version__
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
+from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -27,6 +29,7 @@ from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.pairs import DpoConfig
 from rlvr_lab.training.policy_gradient import PRESETS
 from rlvr_lab.training.reward_models import fit_reward_model, preference_pairs
+from rlvr_lab.training.trpo import TRPOConfig
 
 __all__ = ["main"]
 
@@ -72,11 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     data = data_folder()
     what = "measure PPO's implementation details"
     add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    what = "train with and without a baseline"
+    add("baselines", _baselines, what, seeds=5, out=data / "runs" / "baselines.json")
+    what = "why a trust region of fixed size stalls"
+    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
+    command.add_argument("--first", type=int, default=0, help="first seed")
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
+        ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -219,6 +228,21 @@ def _ppo_details(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
+    return 0
+
+
+def _baselines(options: argparse.Namespace) -> int:
+    runs = list(measure_baselines(options.seeds))
+    print(f"baselines: {Recording(runs, options.command).save(options.out)}")
+    return 0
+
+
+def _trpo_stall(options: argparse.Namespace) -> int:
+    total, runs = options.seeds * (2 + len(STALL)), []
+    for run in tqdm(measure_stall(options.seeds, options.first), total=total, unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
+    print(f"stall: {options.out}")
     return 0
 
 
