@@ -5,20 +5,22 @@ of a batch's gradient is signal; ``AfterGRPO`` takes TRPO steps from a policy th
 variants in ``STALL`` remove one suspected cause each. ``python -m rlvr_lab trpo-stall`` records both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.trust_region import flatten
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.logprobs import token_logprobs
-from rlvr_lab.records.runs import Run
+from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import trained
 from rlvr_lab.training.policy_gradient import PRESETS
@@ -26,7 +28,16 @@ from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
 from rlvr_lab.training.trpo import TRPOConfig
 
-__all__ = ["STALL", "AfterGRPO", "SignalConfig", "measure_stall", "policy_after_grpo"]
+__all__ = [
+    "STALL",
+    "AfterGRPO",
+    "SignalConfig",
+    "at_equal_kl",
+    "measure_stall",
+    "policy_after_grpo",
+    "signal_shares",
+    "stall_changes",
+]
 
 # The GRPO runs draw their problems from other seeds than the runs that start where they end.
 GRPO_SEED = 1_000
@@ -158,3 +169,48 @@ def measure_stall(seeds: int, first: int = 0) -> Iterator[Run]:
         for config in configs:
             records = [{name: r[name] for name in kept if name in r} for r in train(config)]
             yield Run(config, records)
+
+
+# ------------------------------------------------------------------------------------- statistics
+
+
+def at_equal_kl(runs: Sequence[Run], grid: ArrayLike) -> np.ndarray:
+    """Pass rates where the measured KL of all steps so far adds up to ``grid``, [seeds, K].
+
+    A step's pass rate is measured before its update, so it belongs to the KL of the steps before it.
+
+    Raises:
+        ValueError: when a run ends before the grid does.
+    """
+    rows = []
+    for run in runs:
+        spent = np.concatenate([[0.0], run.curve("step_kl").cumsum()[:-1]])
+        if spent[-1] < np.max(grid):
+            raise ValueError(f"grid: a run ends at a summed KL of {spent[-1]:.3g}")
+        rows.append(np.interp(grid, spent, run.curve("pass_rate")))
+    return np.stack(rows)
+
+
+def signal_shares(recording: Recording) -> dict[int, np.ndarray]:
+    """Steps of GRPO → the share of a batch gradient that is signal, one number for each seed."""
+    return _signals(recording, "share")
+
+
+def stall_changes(recording: Recording, last: int = 5) -> dict[str, np.ndarray]:
+    """Name in ``STALL`` → mean pass rate of the last steps minus that of the policy at the start, [seeds]."""
+    start = _signals(recording, "pass_rate")[AfterGRPO().grpo_steps]
+    found: dict[str, list[float]] = {name: [] for name in STALL}
+    for run in recording.runs:
+        if isinstance(run.config, AfterGRPO):
+            usual = asdict(AfterGRPO(seed=run.config.seed))
+            name = next(n for n, c in STALL.items() if AfterGRPO(**{**usual, **c}) == run.config)
+            found[name].append(float(run.curve("pass_rate")[-last:].mean()))
+    return {name: np.array(ends) - start for name, ends in found.items()}
+
+
+def _signals(recording: Recording, key: str) -> dict[int, np.ndarray]:
+    found: dict[int, list[float]] = {}
+    for run in recording.runs:
+        if isinstance(run.config, SignalConfig):
+            found.setdefault(run.config.grpo_steps, []).append(run.records[0][key])
+    return {steps: np.array(values) for steps, values in found.items()}
