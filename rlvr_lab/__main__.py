@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from tqdm import tqdm
 
 from rlvr_lab import __version__
+from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
+        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers in training"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
