@@ -94,7 +94,7 @@ class AnswerKindsConfig(PolicyGradientConfig, kind="answer-kinds"):
 
     apart: Literal["none", "incorrect_guesses", "short_answers"] = "none"
     constant_length: float | None = 11.0
-    steps: int = field(default=20, kw_only=True)
+    steps: int = field(default=15, kw_only=True)
 
     FIXED = (*PolicyGradientConfig.FIXED, "apart")
 
