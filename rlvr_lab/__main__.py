@@ -10,9 +10,11 @@ from typing import Any, Literal, get_args, get_origin
 from tqdm import tqdm
 
 from rlvr_lab import __version__
+from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.baselines import measure_baselines
+from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
@@ -91,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
         ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
+        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers in training"),
+        ("gradient-shares", GradientSharesConfig, record, "measure the gradients of single questions"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)

@@ -119,13 +119,17 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         state.optimizer = make(trained(state.policy.model), self.learning_rate)
         return state
 
+    def objective_on(self, experience: Experience) -> Objective:
+        """The objective for one batch; an experiment may let it depend on the answers."""
+        return self.objective
+
     def update(self, state: TrainState, experience: Experience) -> dict[str, float]:
         """All optimiser steps on one batch; ``loss``, ``grad_norm``, ``clip_fraction``: means over them."""
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
         return improve(
             state,
-            self.objective,
+            self.objective_on(experience),
             experience.batch,
             experience.rewards,
             experience.reference.logprobs,
