@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from rlvr_lab import __version__
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.policy.data import data_folder
@@ -72,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     data = data_folder()
     what = "measure PPO's implementation details"
     add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
+    add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
@@ -221,6 +224,15 @@ def _ppo_details(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
+    return 0
+
+
+def _kl_runs(options: argparse.Namespace) -> int:
+    total, runs = options.seeds * len(KL_VARIANTS), []
+    for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
+    print(f"runs: {options.out}")
     return 0
 
 
