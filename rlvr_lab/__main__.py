@@ -15,6 +15,7 @@ from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
+from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
@@ -87,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     what = "why a trust region of fixed size stalls"
     command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
     command.add_argument("--first", type=int, default=0, help="first seed")
+    what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
+    add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
@@ -260,6 +263,12 @@ def _trpo_stall(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"stall: {options.out}")
+def _kl_runs(options: argparse.Namespace) -> int:
+    total, runs = options.seeds * len(KL_VARIANTS), []
+    for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
+    print(f"runs: {options.out}")
     return 0
 
 
