@@ -2,6 +2,7 @@
 
 # Each module's ``__all__`` says what a notebook may use.
 from rlvr_lab.pictures.gradients import *
+from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.style import *
