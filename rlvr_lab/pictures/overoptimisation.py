@@ -19,6 +19,7 @@ from rlvr_lab.pictures.style import (
 
 __all__ = [
     "plot_best_of_n_kl",
+    "plot_collapse",
     "plot_equal",
     "plot_forms",
     "plot_panels_at_equal",
@@ -171,3 +172,31 @@ def plot_seeds(
     ax.set_xticks(range(len(values)), list(values))
     ax.set(ylabel=ylabel, xlabel=xlabel, xlim=(-0.6, len(values) - 0.4))
     return ax
+
+
+def plot_collapse(
+    entropies: Mapping[str, ArrayLike], passes: Mapping[str, ArrayLike], ks: Sequence[int]
+) -> Figure:
+    """Histogram of the entropy of each token, and pass@k with the level of blind guessing.
+
+    Args:
+        entropies: ``before`` and ``after`` → nats, one per sampled token.
+        passes: label → [S, K], pass@k per seed; the mean over seeds is drawn.
+        ks: the K values of k, powers of two.
+    """
+    figure, (left, right) = new_figure(1, 2, width=9.5, height=3.4)
+    colours = {"before": "reference", "after": "policy"}
+    for name, nats in entropies.items():
+        look = {"color": COLOURS[colours[name]], "alpha": 0.6, "label": name}
+        left.hist(np.asarray(nats), bins=np.linspace(0, 2.4, 25), density=True, **look)
+    for (name, curves), style in zip(passes.items(), ("--", "-", ":"), strict=False):
+        colour = COLOURS[colours.get(name, "length")]
+        right.plot(
+            ks, np.mean(curves, axis=0), style, color=colour, marker="o", markersize=4, label=name
+        )
+    left.set(xlabel="entropy of the next token (nats)", ylabel="density", yscale="log")
+    right.set(xlabel="k, answers per problem", ylabel="pass@k", ylim=(0, 1.03))
+    powers_of_two(right, max(ks))
+    plain_legend(left)
+    plain_legend(right, loc="lower right")
+    return figure

@@ -77,16 +77,18 @@ def plot_reliability(
     diagrams: Mapping[str, Reliability],
     looks: Mapping[str, tuple[str, str]],
     ax: Axes | None = None,
+    limit: float = 1.0,
 ) -> Axes:
-    """Share of right answers against confidence; the area of a mark is its number of answers."""
+    """Share of correct answers against confidence up to ``limit``; the area of a mark is its number of answers."""
     ax = axes_or_new(ax)
     ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    ax.text(0.9 * limit, 0.93 * limit, "calibrated", ha="right", va="bottom", fontsize=8)
     for label, diagram in diagrams.items():
         colour, style = looks[label]
         size = 15 + 200 * diagram.count / diagram.count.sum()
         ax.plot(diagram.confidence, diagram.accuracy, style, color=COLOURS[colour], label=label)
         ax.scatter(diagram.confidence, diagram.accuracy, s=np.asarray(size), color=COLOURS[colour])
-    ax.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+    ax.set(xlabel="confidence", ylabel="share correct", xlim=(0, limit), ylim=(0, limit))
     plain_legend(ax, loc="upper left")
     return ax
 
