@@ -5,6 +5,7 @@ from rlvr_lab.pictures.coverage import *
 from rlvr_lab.pictures.estimates import *
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.grpo import *
+from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.style import *
