@@ -4,5 +4,6 @@
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
+from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *
 from rlvr_lab.pictures.theory import *
