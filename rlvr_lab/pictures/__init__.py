@@ -8,6 +8,7 @@ from rlvr_lab.pictures.grpo import *
 from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
+from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *
 from rlvr_lab.pictures.theory import *
 from rlvr_lab.pictures.trust_region import *
