@@ -12,8 +12,8 @@ from tqdm import tqdm
 from rlvr_lab import __version__
 from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
-from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.baselines import measure_baselines
+from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
@@ -96,8 +96,18 @@ def _parser() -> argparse.ArgumentParser:
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
         ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
-        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers in training"),
-        ("gradient-shares", GradientSharesConfig, record, "measure the gradients of single questions"),
+        (
+            "answer-kinds",
+            AnswerKindsConfig,
+            record,
+            "count the kinds of incorrect answers in training",
+        ),
+        (
+            "gradient-shares",
+            GradientSharesConfig,
+            record,
+            "measure the gradients of single questions",
+        ),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -251,6 +261,9 @@ def _coverage(options: argparse.Namespace) -> int:
     for run in tqdm(runs, unit="run"):
         print(f"table {run.config.table}: pass@1 {run.records[-1]['pass@1']:.3f}")
     print(f"coverage: {out}")
+    return 0
+
+
 def _baselines(options: argparse.Namespace) -> int:
     runs = list(measure_baselines(options.seeds))
     print(f"baselines: {Recording(runs, options.command).save(options.out)}")
@@ -263,6 +276,9 @@ def _trpo_stall(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"stall: {options.out}")
+    return 0
+
+
 def _kl_runs(options: argparse.Namespace) -> int:
     total, runs = options.seeds * len(KL_VARIANTS), []
     for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):

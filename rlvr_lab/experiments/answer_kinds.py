@@ -170,7 +170,9 @@ def decompose(runs: Iterable[Run], others: Iterable[Run], first: int, last: int)
     """
     rows = []
     for run, other in zip(runs, others, strict=True):
-        steps = [_parts(*_shares(run, step), *_shares(other, step)) for step in range(first, last + 1)]
+        steps = [
+            _parts(*_shares(run, step), *_shares(other, step)) for step in range(first, last + 1)
+        ]
         rows.append(np.mean(steps, axis=0))
     return Parts(*np.array(rows).T)
 

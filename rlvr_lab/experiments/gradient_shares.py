@@ -93,11 +93,14 @@ class GradientSharesConfig(PolicyGradientConfig, kind="gradient-shares"):
             return None
         generator = torch.Generator().manual_seed(10_000 + self.seed)
         problems = Sums().problems(self.questions, random.Random(10_000 + self.seed))
-        rates = self._answers(state.policy, problems, generator)[1].view(-1, self.group_size).mean(1)
+        rates = (
+            self._answers(state.policy, problems, generator)[1].view(-1, self.group_size).mean(1)
+        )
         kinds = [difficulty(float(rate)) for rate in rates]
         found = self._gradients(state.policy, problems, kinds, generator)
         groups = {
-            kind: tuple(p for p, k in zip(problems, kinds, strict=True) if k == kind) for kind in kinds
+            kind: tuple(p for p, k in zip(problems, kinds, strict=True) if k == kind)
+            for kind in kinds
         }
         hard = list(groups["hard"])
         found["hard_before"] = self._pass_rate(state.policy, hard)
