@@ -81,7 +81,9 @@ def plot_fractions(fractions: Mapping[str, ArrayLike], ax: Axes | None = None) -
             if width > 0.055:
                 words = f"{kind}\n{100 * width:.0f} %" if width > 0.09 else f"{100 * width:.0f} %"
                 ink = "white" if i < 2 else INK
-                ax.text(start + width / 2, y, words, ha="center", va="center", fontsize=8, color=ink)
+                ax.text(
+                    start + width / 2, y, words, ha="center", va="center", fontsize=8, color=ink
+                )
         left += share
     ax.grid(axis="y", visible=False)
     ax.set(xlim=(0, 1), xlabel="share of all steps, by the fraction of the full step accepted")
@@ -105,7 +107,12 @@ def plot_against_kl(
         colour, style = _STEPS[name]
         plot_band(values, ax, name, colour, grid, style)
     ends = [
-        (float(np.asarray(grid)[-1]), float(np.mean(np.asarray(v)[:, -1])), n, COLOURS[_STEPS[n][0]])
+        (
+            float(np.asarray(grid)[-1]),
+            float(np.mean(np.asarray(v)[:, -1])),
+            n,
+            COLOURS[_STEPS[n][0]],
+        )
         for n, v in rates.items()
     ]
     ax.axhline(guess, color=COLOURS["reference"], linestyle=":", linewidth=1)
