@@ -7,6 +7,7 @@ are the very functions that the trainer calls. (Notebooks 03, 06 and 07)
 Shapes: Y answers, T tokens, K groups, D parameters. Gradients are flat [D] and point *uphill*.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,7 +43,8 @@ def all_groups(logprobs: Float[Tensor, " Y"], group_size: int) -> Groups:
         raise ValueError(f"group_size: need at least 1, got {group_size}")
     if math.comb(size + group_size - 1, group_size) > LARGEST:
         raise ValueError(f"group_size: {group_size} of {size} answers make too many groups to list")
-    members = torch.combinations(torch.arange(size), group_size, with_replacement=True)
+    # torch.combinations would first list all size ** group_size *ordered* groups.
+    members = torch.tensor(list(itertools.combinations_with_replacement(range(size), group_size)))
     counts = torch.nn.functional.one_hot(members, size).sum(dim=1).double()
     orders = math.lgamma(group_size + 1) - torch.lgamma(counts + 1).sum(dim=1)
     return Groups(members, (orders + logprobs[members].sum(dim=1)).exp())

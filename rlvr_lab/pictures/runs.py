@@ -48,6 +48,8 @@ _NAMES = {
     "divide_by_std": "divide by std",
     "group_size": "group size",
     "kl_coef": "β",
+    "kl_in": "KL in the",
+    "kl_estimator": "KL estimator",
     "clip_low": "ε below",
     "clip_high": "ε above",
     "learning_rate": "learning rate",

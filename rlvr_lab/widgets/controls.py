@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as W
 
-from rlvr_lab.objectives.objective import ALGORITHMS
+from rlvr_lab.objectives.objective import ALGORITHMS, ESTIMATORS
 from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 
@@ -31,6 +31,14 @@ _TOOLTIPS = {
     ),
     "group": "G: answers sampled for each prompt and compared with one another.",
     "beta": "β: weight of the KL to the reference policy. 0 lets the policy go where it likes.",
+    "kl_in": (
+        "Where the KL term stands: in the loss (GRPO), or taken off each answer's reward before "
+        "the advantages are computed (PPO, RLOO)."
+    ),
+    "estimator": (
+        "Which estimate of the KL is differentiated when it stands in the loss: k1 pulls at nothing, "
+        "k2 along the reverse KL, k3 (GRPO) along the forward KL."
+    ),
     "epsilon": (
         "ε: how far the probability ratio may move before it is clipped (DAPO keeps its wider "
         "upper side). It matters only with more than one update on a batch."
@@ -104,6 +112,10 @@ class Controls:
             "beta": W.SelectionSlider(
                 options=[(f"{beta:g}", beta) for beta in betas], description="KL weight β", **slow
             ),
+            "kl_in": W.Dropdown(
+                options=[("loss", "loss"), ("reward", "reward")], description="KL in the", **wide
+            ),
+            "estimator": W.Dropdown(options=list(ESTIMATORS), description="estimator", **wide),
             "epsilon": W.FloatLogSlider(
                 min=-4, max=0, step=0.05, description="clip ε", readout_format=".2g", **slow
             ),
@@ -120,7 +132,7 @@ class Controls:
 
     def _arrange(self) -> W.Widget:
         order = ["world", "preset", "length", "std", "group", "temperature", "beta", "lr"]
-        order += ["epsilon", "updates", "steps", "seed"]
+        order += ["kl_in", "estimator", "epsilon", "updates", "steps", "seed"]
         columns = W.Layout(grid_template_columns=f"{_WIDTH} {_WIDTH}", grid_gap="0 4px")
         return W.GridBox([self.widgets[name] for name in order], layout=columns)
 
@@ -147,6 +159,8 @@ class Controls:
             divide_by_std=bool(value["std"]) and base.baseline == "group",
             group_size=value["group"],
             kl_coef=value["beta"],
+            kl_in=value["kl_in"],
+            kl_estimator=value["estimator"],
             clip_low=float(f"{value['epsilon']:.3g}"),
             clip_high=float(f"{value['epsilon'] + upper:.3g}"),
             updates_per_batch=value["updates"],
@@ -164,7 +178,7 @@ class Controls:
         return _PRESET_NAMES.get(name, name)
 
     def lock(self, running: PolicyGradientConfig | None) -> None:
-        """Disable what is fixed while ``running`` goes on; None frees it."""
+        """Disable the settings that are fixed during the run ``running``; None enables them again."""
         self._running = running
         for name in ("world", "steps", "seed"):
             self.widgets[name].disabled = running is not None
@@ -212,6 +226,8 @@ class Controls:
             "std": config.divide_by_std,
             "group": config.group_size,
             "beta": config.kl_coef,
+            "kl_in": config.kl_in,
+            "estimator": config.kl_estimator,
             "epsilon": config.clip_low,
             "updates": config.updates_per_batch,
             "lr": config.learning_rate,

@@ -1,0 +1,98 @@
+"""GRPO with a KL to the reference: which weight, which estimator, in the loss or in the reward (notebook 06).
+
+Measured by ``python -m rlvr_lab kl-runs``. Every variant is a change to one common configuration, and every
+seed sees the same problems in every variant, so that variants are compared seed by seed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from rlvr_lab.records.runs import Recording, Run
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+
+__all__ = ["KL_BASE", "KL_VARIANTS", "equal_kl", "kl_curves", "kl_variant", "measure_kl_runs"]
+
+KL_BASE = replace(PRESETS["grpo"], steps=40)
+KEPT = ("step", "pass_rate", "kl", "length", "entropy", "clip_fraction", "grad_norm")
+BINS = tuple(np.arange(0.2, 1.21, 0.2).round(1).tolist())
+"""Edges of the bins of KL in which two variants are compared, in nats per answer."""
+
+_FOUR = {"steps": 20, "updates_per_batch": 4, "learning_rate": 1e-3}
+_UNCLIPPED = {"clip_low": 1.0, "clip_high": 1e6}
+
+KL_VARIANTS: dict[str, dict[str, Any]] = {
+    "no KL": {},
+    **{f"loss k3 β={b:g}": {"kl_coef": b} for b in (0.05, 0.1, 0.2, 0.5, 1.0)},
+    **{f"loss k2 β={b:g}": {"kl_coef": b, "kl_estimator": "k2"} for b in (0.2, 0.5, 1.0)},
+    **{f"loss k1 β={b:g}": {"kl_coef": b, "kl_estimator": "k1"} for b in (0.2, 1.0)},
+    **{
+        f"reward k1 β={b:g}": {"kl_coef": b, "kl_in": "reward"} for b in (0.02, 0.05, 0.2, 0.5, 1.0)
+    },
+    "1 update, 1e-3": {"steps": 20, "learning_rate": 1e-3},
+    "4 updates, 3e-4": {"steps": 20, "updates_per_batch": 4},
+    "4 updates, 1e-3": _FOUR,
+    "4 updates, 1e-3, no clip of the ratio": _FOUR | _UNCLIPPED,
+    "4 updates, 1e-3, no limit on the gradient": _FOUR | {"max_grad_norm": None},
+}
+"""Name → what it changes in ``KL_BASE``. The last five are about the clip and have no KL."""
+
+
+def kl_variant(name: str, seed: int = 0) -> PolicyGradientConfig:
+    """The configuration of one variant and one seed."""
+    return replace(KL_BASE, **KL_VARIANTS[name], seed=seed)
+
+
+def measure_kl_runs(seeds: int, variants: Mapping[str, Any] = KL_VARIANTS) -> Iterator[Run]:
+    """Run every variant with every seed; yield runs whose records keep the curves of ``KEPT``.
+
+    Raises:
+        ValueError: when ``seeds`` < 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    for seed in range(seeds):
+        for name in variants:
+            config = kl_variant(name, seed)
+            records = [
+                {key: float(f"{record[key]:.5g}") for key in KEPT} for record in train(config)
+            ]
+            yield Run(config, records)
+
+
+def kl_curves(recording: Recording, name: str, key: str) -> Float[np.ndarray, "S T"]:
+    """One metric of one variant, a row for each seed in ascending order.
+
+    Raises:
+        ValueError: when the recording has no run of this variant.
+    """
+    runs = {run.config.seed: run for run in recording.runs}
+    seeds = sorted(runs)
+    found = [
+        run for seed in seeds for run in recording.runs if run.config == kl_variant(name, seed)
+    ]
+    return Recording(found).curves(key)
+
+
+def equal_kl(
+    kl: Float[np.ndarray, "S T"], value: Float[np.ndarray, "S T"], edges: tuple[float, ...] = BINS
+) -> Float[np.ndarray, "S bins"]:
+    """Mean of ``value`` over the steps whose KL lies in each bin, per seed; NaN for an empty bin.
+
+    Two variants are compared bin by bin, over a range of KL, instead of at one KL or at their ends.
+
+    >>> equal_kl(np.array([[0.3, 0.3, 0.5]]), np.array([[1.0, 3.0, 5.0]]), edges=(0.2, 0.4, 0.6))
+    array([[2., 5.]])
+    """
+    found = np.full((len(kl), len(edges) - 1), np.nan)
+    for i, (low, high) in enumerate(pairwise(edges)):
+        inside = (low <= kl) & (kl < high)
+        some = inside.any(axis=1)
+        sums = np.where(inside, value, 0.0).sum(axis=1)
+        found[some, i] = sums[some] / inside[some].sum(axis=1)
+    return found
