@@ -7,9 +7,11 @@ import pytest
 from rlvr_lab.experiments.baselines import BASELINES, KEPT, measure_baselines
 
 
-def test_the_two_runs_differ_in_the_baseline_alone() -> None:
-    none, others = BASELINES.values()
-    assert none.changes_to(others) == ["baseline: none -> leave_one_out"]
+def test_two_runs_with_equal_batches_differ_in_the_baseline_alone() -> None:
+    for answers in (256, 16):
+        none, others = (config for name, config in BASELINES.items() if f" {answers} " in name)
+        assert none.prompts_per_step * none.group_size == answers
+        assert none.changes_to(others) == ["baseline: none -> leave_one_out"]
 
 
 def test_each_configuration_runs_from_each_seed() -> None:
