@@ -18,7 +18,7 @@ from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
-from rlvr_lab.experiments.trust_region import STALL, measure_stall
+from rlvr_lab.experiments.trust_region import measure_stall
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -83,11 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
-    what = "train with and without a baseline"
-    add("baselines", _baselines, what, seeds=5, out=data / "runs" / "baselines.json")
-    what = "why a trust region of fixed size stalls"
-    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
-    command.add_argument("--first", type=int, default=0, help="first seed")
+    for name, measure, what in (
+        ("baselines", measure_baselines, "train with and without a baseline"),
+        ("trpo-stall", measure_stall, "why a trust region of fixed size stalls"),
+    ):
+        out = data / "runs" / f"{name.replace('-', '_')}.json"
+        add(name, _measured, what, seeds=5, out=out).set_defaults(measure=measure)
     what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
     add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
@@ -262,18 +263,12 @@ def _coverage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _baselines(options: argparse.Namespace) -> int:
-    runs = list(measure_baselines(options.seeds))
-    print(f"baselines: {Recording(runs, options.command).save(options.out)}")
-    return 0
-
-
-def _trpo_stall(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * (2 + len(STALL)), []
-    for run in tqdm(measure_stall(options.seeds, options.first), total=total, unit="run"):
+def _measured(options: argparse.Namespace) -> int:
+    runs = []
+    for run in tqdm(options.measure(options.seeds), unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(options.out)
-    print(f"stall: {options.out}")
+    print(f"runs: {options.out}")
     return 0
 
 

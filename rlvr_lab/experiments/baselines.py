@@ -13,10 +13,17 @@ from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 __all__ = ["BASELINES", "measure_baselines"]
 
 BASELINES: dict[str, PolicyGradientConfig] = {
-    name: replace(PRESETS["rloo"], baseline=baseline, steps=40)
+    f"{name}, {prompts * size} answers": replace(
+        PRESETS["rloo"],
+        baseline=baseline,
+        prompts_per_step=prompts,
+        group_size=size,
+        steps=steps,
+    )
+    for prompts, size, steps in ((16, 16, 40), (4, 4, 60))
     for name, baseline in (("no baseline", "none"), ("mean of the others", "leave_one_out"))
 }
-"""Name → its configuration for seed 0."""
+"""Name → its configuration for seed 0: a usual batch and a small one, each without and with a baseline."""
 
 KEPT = ("step", "pass_rate", "length", "entropy", "kl", "grad_norm")
 
