@@ -37,7 +37,7 @@ def plot_question_curves(panels: Mapping[str, Mapping[str, ArrayLike]]) -> Figur
     Args:
         panels: title → name of the question → pass rate at steps 0, 1, ….
     """
-    figure, axes = new_figure(1, len(panels), width=3.4 * len(panels), height=3.1)
+    figure, axes = new_figure(1, len(panels), width=max(5.5, 3.4 * len(panels)), height=3.1)
     for i, (ax, (title, curves)) in enumerate(zip(np.ravel(axes), panels.items(), strict=True)):
         for (name, curve), hue, line in zip(curves.items(), _HUES, _LINES, strict=False):
             ax.plot(curve, color=COLOURS[hue], linestyle=line, linewidth=2, label=name)
@@ -188,9 +188,10 @@ def plot_reward_and_length(
     figure, axes = new_figure(1, len(points), width=4.3 * len(points), height=3.2)
     for ax, (title, named) in zip(np.ravel(axes), points.items(), strict=True):
         places = list(named.values())
-        for (name, (x, y)), hue, mark in zip(named.items(), ("wrong", "right"), "Xo", strict=True):
-            ax.plot(x, y, mark, color=COLOURS[hue], markersize=10)
-            ax.annotate(name, (x, y), xytext=(0, 10), textcoords="offset points", ha="center",
+        looks = (("wrong", "X", -18), ("right", "o", 10))
+        for (name, (x, y)), (hue, mark, above) in zip(named.items(), looks, strict=True):
+            ax.plot(x, y, mark, color=COLOURS[hue], markersize=9)
+            ax.annotate(name, (x, y), xytext=(0, above), textcoords="offset points", ha="center",
                         color=dark(COLOURS[hue]), fontsize=9)  # fmt: skip
         arrow = {"arrowstyle": "->", "color": INK, "shrinkA": 8, "shrinkB": 8}
         ax.annotate("", places[1], places[0], arrowprops=arrow)
