@@ -164,7 +164,8 @@ def plot_token_weights(
         ax.imshow(table, cmap="PuOr_r", vmin=-1.6, vmax=1.6, aspect="auto")
         for (row, column), value in np.ndenumerate(table):
             text = "×" if abs(value) < 1e-9 else f"{value:+.1f}"
-            ax.text(column, row, text, ha="center", va="center", fontsize=6.8, color="black")
+            ink = "white" if abs(value) > 1.15 else "black"
+            ax.text(column, row, text, ha="center", va="center", fontsize=6.8, color=ink)
         edges = np.cumsum(lengths) - 0.5
         for edge in edges[:-1]:
             ax.axvline(edge, color="black", linewidth=1.5)
