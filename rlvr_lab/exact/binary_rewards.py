@@ -14,7 +14,7 @@ token, the others are certain (log-probability 0). Length earns nothing, so any 
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -174,6 +174,7 @@ def independent_prompts(
     return np.stack(curves, axis=1)
 
 
+@lru_cache(maxsize=64)
 def _weight_by_count(
     group_size: int, average: Average, short: int, long: int
 ) -> tuple[np.ndarray, np.ndarray]:
