@@ -102,7 +102,7 @@ def plot_kl_pulls(
             colour, style = _look(name)
             y = np.asarray(heights, dtype=float)
             ax.plot(x, y, color=colour, linestyle=style, linewidth=2.2)
-            ends.append((x[-1], y[-1], name, colour))
+            ends.append((float(x[-1]), float(y[-1]), name, colour))
         ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
         ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
         ax.set_xlim(float(x[0]), float(x[-1]))
@@ -135,7 +135,7 @@ def plot_kl_cosines(
             style = "-" if "per token" in name else (0, (1, 1.2))
             y = np.asarray(values, dtype=float)
             ax.plot(kl, y, color=colour, linestyle=style, linewidth=2.2)
-            ends.append((kl[-1], y[-1], name, colour))
+            ends.append((float(kl[-1]), float(y[-1]), name, colour))
         ax.set_xlim(0, float(kl[-1]))
         ax.set_ylim(0.2, 1.04)
         ax.set_title(title, loc="left", fontsize=10, color=INK)
@@ -163,7 +163,7 @@ def plot_kl_against_steps(
             y = np.asarray(found[key], dtype=float).mean(axis=0)
             steps = np.arange(1, len(y) + 1)
             ax.plot(steps, y, color=colour, linestyle=style, linewidth=2)
-            ends.append((steps[-1], float(y[-3:].mean()), name, colour))
+            ends.append((float(steps[-1]), float(y[-3:].mean()), name, colour))
         ax.set(xlabel="step", ylabel=unit)
         ax.set_xlim(1, steps[-1])
         ax.set_ylim(bottom=0)
@@ -220,13 +220,13 @@ def plot_exact_grpo(
             style = ("-", (0, (5, 2)), (0, (1, 1)))[j]
             axes[0].plot(steps, probability[:, j], color=colour, linestyle=style, **faint)
             if which == "now":
-                ends[0].append((steps[-1], probability[-1, j], name, colour))
+                ends[0].append((float(steps[-1]), float(probability[-1, j]), name, colour))
         pairs = (("kl", "KL(π‖π_ref)", "-"), ("forward_kl", "KL(π_ref‖π)", (0, (5, 2))))
         for key, name, style in pairs:
             y = np.asarray(run[key], dtype=float)
             axes[1].plot(steps, y, color=COLOURS["kl"], linestyle=style, **faint)
             if which == "now":
-                ends[1].append((steps[-1], y[-1], name, COLOURS["kl"]))
+                ends[1].append((float(steps[-1]), float(y[-1]), name, COLOURS["kl"]))
     axes[0].set(xlabel="step", ylabel="probability of the answer", ylim=(0, 1.02))
     axes[1].set(xlabel="step", ylabel="nats")
     axes[1].set_ylim(bottom=0)

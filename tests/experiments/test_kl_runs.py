@@ -62,7 +62,7 @@ def test_pass_rates_are_compared_at_equal_kl() -> None:
     np.testing.assert_allclose(settled(recording, "no KL", "pass_rate"), [1.0, 0.8])
     found = settled_at_kl(recording, names, np.array([1.0, 1.5]))
     np.testing.assert_allclose(found, [[0.5, 0.75], [0.6, 0.7]])
-    with pytest.raises(ValueError, match="every seed covers 1.00 to 2.00"):
+    with pytest.raises(ValueError, match=r"every seed covers 1\.00 to 2\.00"):
         settled_at_kl(recording, names, np.array([0.5]))
 
 
