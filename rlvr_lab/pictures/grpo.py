@@ -114,34 +114,34 @@ def plot_kl_pulls(
 
 
 def plot_kl_cosines(
-    kl: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], figure: Figure | None = None
+    share: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
 ) -> Figure:
-    """Cosine between a loss's expected gradient and a KL's, against the distance from the reference.
+    """Cosine between a loss's expected gradient and a KL's, on the way from the reference to a policy.
 
     Args:
-        kl: KL(π‖π_ref) at each point, the x axis, in nats.
-        panels: title → name of the loss → cosine at each point.
-        figure: drawn new by default.
+        share: of the way, from 0 (the reference) to 1 (the policy), the x axis.
+        panels: title → name of the loss → cosines, [worlds, points]; each world is a thin line, their mean
+            a thick one.
+        axes: one for each panel.
     """
-    if figure is None:
-        figure, axes = new_figure(1, len(panels), width=4.6 * len(panels), height=3.4)
-    else:
-        axes = np.asarray(figure.axes)
-    kl = np.asarray(kl, dtype=float)
+    if axes is None:
+        _, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=3.5)
+    share = np.asarray(share, dtype=float)
     for ax, (title, curves) in zip(np.ravel(axes), panels.items(), strict=True):
         ends = []
         for name, values in curves.items():
-            colour, style = _look(name)
+            colour = _look(name)[0]
             style = "-" if "per token" in name else (0, (1, 1.2))
             y = np.asarray(values, dtype=float)
-            ax.plot(kl, y, color=colour, linestyle=style, linewidth=2.2)
-            ends.append((float(kl[-1]), float(y[-1]), name, colour))
-        ax.set_xlim(0, float(kl[-1]))
-        ax.set_ylim(0.2, 1.04)
+            ax.plot(share, y.T, color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
+            ax.plot(share, y.mean(axis=0), color=colour, linestyle=style, linewidth=2.4)
+            ends.append((float(share[-1]), float(y[:, -1].mean()), name, colour))
+        ax.set_xlim(0, float(share[-1]))
+        ax.set_ylim(0.2, 1.03)
         ax.set_title(title, loc="left", fontsize=10, color=INK)
-        ax.set(xlabel="KL(π‖π_ref) of whole answers (nats)", ylabel="cosine of the angle")
+        ax.set(xlabel="share of the way from π_ref to π", ylabel="cosine of the angle")
         label_ends(ax, ends, size=8.5)
-    return figure
+    return np.ravel(axes)[0].figure
 
 
 def plot_kl_against_steps(

@@ -24,13 +24,14 @@ def test_values_and_pulls_stand_side_by_side() -> None:
     assert heights(left)[0] == [1, 0, 1] and heights(right)[0] == [-1, 0, 1]
 
 
-def test_a_panel_for_each_target_and_a_line_for_each_loss() -> None:
-    curves = {"k3, per token": [1.0, 0.5], "k3, whole answer": [1.0, 0.4]}
+def test_a_panel_for_each_target_and_the_mean_of_the_worlds() -> None:
+    two = [[1.0, 0.5], [1.0, 0.7]]
+    curves = {"k3, per token": two, "k3, whole answer": [[1.0, 0.4]]}
     figure = pictures.plot_kl_cosines([0.1, 1.0], {"reverse": curves, "forward": curves})
     assert [ax.get_title("left") for ax in figure.axes] == ["reverse", "forward"]
-    assert heights(figure.axes[0]) == [[1.0, 0.5], [1.0, 0.4]]
+    assert heights(figure.axes[0]) == [*two, [1.0, 0.6], [1.0, 0.4], [1.0, 0.4]]
     styles = [line.get_linestyle() for line in figure.axes[0].lines]
-    assert styles[0] != styles[1]
+    assert styles[0] != styles[-1]
 
 
 def test_runs_are_means_over_seeds() -> None:
