@@ -82,8 +82,8 @@ def plot_kl_pulls(
     log_ratio: ArrayLike,
     values: Mapping[str, ArrayLike],
     pulls: Mapping[str, ArrayLike],
-    axes: Sequence[Axes] | None = None,
-) -> Sequence[Axes]:
+    axes: Any = None,
+) -> np.ndarray:
     """Left: each estimator's value; right: the factor of ∇ log π when it is differentiated.
 
     Args:
@@ -114,7 +114,7 @@ def plot_kl_pulls(
 
 
 def plot_kl_cosines(
-    share: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
+    share: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None
 ) -> Figure:
     """Cosine between a loss's expected gradient and a KL's, on the way from the reference to a policy.
 
@@ -145,8 +145,8 @@ def plot_kl_cosines(
 
 
 def plot_kl_against_steps(
-    curves: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
+    curves: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None
+) -> np.ndarray:
     """Pass rate and KL over the steps: the mean over seeds of each variant, labelled at its end.
 
     Args:
@@ -197,9 +197,7 @@ def plot_pass_rate_at_equal_kl(
     return ax
 
 
-def plot_exact_grpo(
-    runs: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
+def plot_exact_grpo(runs: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None) -> np.ndarray:
     """GRPO without sampling noise: the probabilities of the answers, and both KLs, step by step.
 
     Args:
