@@ -10,10 +10,15 @@ from typing import Any, Literal, get_args, get_origin
 from tqdm import tqdm
 
 from rlvr_lab import __version__
+from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.baselines import measure_baselines
+from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
+from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
+from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -28,6 +33,7 @@ from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.pairs import DpoConfig
 from rlvr_lab.training.policy_gradient import PRESETS
 from rlvr_lab.training.reward_models import fit_reward_model, preference_pairs
+from rlvr_lab.training.trpo import TRPOConfig
 
 __all__ = ["main"]
 
@@ -73,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     data = data_folder()
     what = "measure PPO's implementation details"
     add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    what = "which problems a model can solve at all, before and after RL"
+    command = add("coverage", _coverage, what, tables=8, bases=Path("../bases"))
+    command.add_argument("variant", choices=list(VARIANTS))
+    command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
+    what = "train with and without a baseline"
+    add("baselines", _baselines, what, seeds=5, out=data / "runs" / "baselines.json")
+    what = "why a trust region of fixed size stalls"
+    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
+    command.add_argument("--first", type=int, default=0, help="first seed")
     what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
     add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
@@ -80,6 +95,19 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
+        ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
+        (
+            "answer-kinds",
+            AnswerKindsConfig,
+            record,
+            "count the kinds of incorrect answers in training",
+        ),
+        (
+            "gradient-shares",
+            GradientSharesConfig,
+            record,
+            "measure the gradients of single questions",
+        ),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -224,6 +252,30 @@ def _ppo_details(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
+    return 0
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    out = options.out or data_folder() / "runs" / f"coverage_{options.variant}.json"
+    runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
+    for run in tqdm(runs, unit="run"):
+        print(f"table {run.config.table}: pass@1 {run.records[-1]['pass@1']:.3f}")
+    print(f"coverage: {out}")
+    return 0
+
+
+def _baselines(options: argparse.Namespace) -> int:
+    runs = list(measure_baselines(options.seeds))
+    print(f"baselines: {Recording(runs, options.command).save(options.out)}")
+    return 0
+
+
+def _trpo_stall(options: argparse.Namespace) -> int:
+    total, runs = options.seeds * (2 + len(STALL)), []
+    for run in tqdm(measure_stall(options.seeds, options.first), total=total, unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
+    print(f"stall: {options.out}")
     return 0
 
 

@@ -48,6 +48,8 @@ MASK_MISTAKES = {  # of the places that hold the end of sequence, and the right 
     "the first one that ends the answer": lambda end, m: (
         m | (np.cumsum(end[:, ::-1], axis=1)[:, ::-1] > 0)
     ),
+    "tokens after the first end of sequence are trained until a second one appears; the answer ends "
+    "with the first": lambda end, m: np.cumsum(end, axis=1) <= 1,
     "only the end-of-sequence tokens are left": lambda end, m: end,
     "the first token of each answer is masked out; nothing has to be shifted here": lambda end, m: (
         m & (np.arange(m.shape[1]) > 0)

@@ -1,7 +1,8 @@
-"""Call the learner's function, and look at what it returns.
+"""Call the learner's function and look at what it returns.
 
-Whatever is wrong here has nothing to do with the exercise's idea: no function, no code yet, an error
-inside it, an input that is written over, a wrong type or shape. Each has a sentence of its own.
+The mistakes found here have nothing to do with the idea of the exercise: the function is missing or
+not written yet, it stops with an error, it overwrites an input, or its result has the wrong type or
+shape. Each case has its own message.
 """
 
 import traceback
@@ -16,7 +17,14 @@ __all__ = ["Mistake", "call", "function_name", "number", "numbers", "tensor"]
 
 
 class Mistake(AssertionError):
-    """What a check has found. A notebook shows its sentence and no traceback."""
+    """What a check has found. A notebook shows the message and no traceback.
+
+    Attributes:
+        inputs: the inputs of the call, by name, for a check that is asked to show them; empty when
+            the message already shows them or when they do not matter.
+    """
+
+    inputs: dict[str, Any] | None = None
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [f"✗ {self}"]
@@ -42,18 +50,29 @@ def _same(a: Any, b: Any) -> bool:
     return not isinstance(a, list) or a == b
 
 
+def _describe(key: str, value: Any) -> str:
+    """An input by its name and its shape, or its value if it is a plain number.
+
+    >>> _describe("rewards", torch.zeros(3, 4)), _describe("clip", 0.2)
+    ('rewards [3, 4]', 'clip = 0.2')
+    """
+    if isinstance(value, Tensor | np.ndarray | list):
+        return f"{key} {list(np.shape(value))}"
+    return f"{key}, a function" if callable(value) else f"{key} = {value!r}"
+
+
 def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
     """Call ``fn`` with copies of ``inputs``, in their order; return its result and the copies.
 
-    The names are for messages only: learners may rename their arguments.
+    The names are used only in messages: learners may rename their arguments.
 
     Raises:
-        Mistake: when ``fn`` is no function, not written yet, stops with an error of its own,
-            returns nothing, or writes over an input.
+        Mistake: when ``fn`` is not a function, is not written yet, stops with an error, returns
+            nothing, or overwrites an input.
     """
     if not callable(fn):
         raise Mistake(
-            f"hand the function itself to the check, without calling it; this is a {type(fn).__name__}"
+            f"pass the function itself to the check, without calling it; this is a {type(fn).__name__}"
         )
     name, given = function_name(fn), {key: _copy(value) for key, value in inputs.items()}
     try:
@@ -67,13 +86,16 @@ def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
         inside = [frame for frame in place if frame.name == name] or place[-1:]
         where = f", at its line `{inside[-1].line}`" if inside[-1].line else ""
         first = (str(error).splitlines() or [""])[0]
-        raise Mistake(f"{name} stopped with {type(error).__name__}: {first}{where}") from error
+        shapes = ", ".join(_describe(key, x) for key, x in inputs.items())
+        raise Mistake(
+            f"{name} stopped with {type(error).__name__}: {first}{where} (inputs: {shapes})"
+        ) from error
     if result is None:
         raise Mistake(f"{name} is not written yet, or its last line does not return anything")
     for key, before in inputs.items():
         if not _same(before, given[key]):
             raise Mistake(
-                f"{name} writes its result over `{key}`: whoever called it still needs the raw {key}. "
+                f"{name} overwrites its input `{key}`, which the caller still needs. "
                 "Make a new tensor instead of changing this one in place"
             )
     return result, given
@@ -86,10 +108,10 @@ def tensor(
     instead: dict[tuple[int, ...], str] | None = None,
     boolean: bool = False,
 ) -> Tensor:
-    """``value``, what ``name`` returned, as a finite float tensor (or a mask) of the expected shape.
+    """``value``, which ``name`` returned, as a finite float tensor (or a mask) of the expected shape.
 
     Raises:
-        Mistake: when it is not; ``instead`` explains likely other shapes.
+        Mistake: when it is not one; ``instead`` explains likely wrong shapes.
     """
     if not isinstance(value, Tensor):
         raise Mistake(f"{name} must return a torch.Tensor, not a {type(value).__name__}")
@@ -104,7 +126,7 @@ def tensor(
     if not boolean and not value.dtype.is_floating_point:
         raise Mistake(f"{name} returns the wrong dtype, {value.dtype}: it should be a float")
     if bool(torch.isnan(value).any()):
-        raise Mistake(f"{name} returns nan: something is divided by zero, or ∞ meets 0 or ∞")
+        raise Mistake(f"{name} returns nan: look for 0/0, ∞ − ∞ or 0·∞")
     if not bool(torch.isfinite(value).all()):
         raise Mistake(f"{name} returns an infinite number: look for a division by (almost) zero")
     return value
@@ -114,7 +136,7 @@ def number(name: str, value: Any) -> float:
     """``value`` as a finite float.
 
     Raises:
-        Mistake: when it is not one number.
+        Mistake: when it is not a single number.
     """
     plain = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
     try:
@@ -122,17 +144,20 @@ def number(name: str, value: Any) -> float:
             raise TypeError
         result = float(np.ravel(plain)[0])
     except (TypeError, ValueError):
-        raise Mistake(f"{name} must return one number, not a {type(value).__name__}") from None
+        what = f"a {type(value).__name__}"
+        if isinstance(value, Tensor | np.ndarray):
+            what = f"a {type(value).__name__} of shape {list(value.shape)}"
+        raise Mistake(f"{name} must return one number, not {what}") from None
     if not np.isfinite(result):
         raise Mistake(f"{name} returns {result}: look for a division by zero")
     return result
 
 
 def numbers(name: str, value: Any, like: list[float] | tuple[float, ...]) -> list[float]:
-    """``value`` as finite floats, as many as ``like`` has.
+    """``value`` as a list of finite floats, as long as ``like``.
 
     Raises:
-        Mistake: when they are none, or not as many.
+        Mistake: when it is not a list of numbers or has another length.
     """
     several = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
     if isinstance(like, tuple) and not (several and len(value) == len(like)):
@@ -140,6 +165,6 @@ def numbers(name: str, value: Any, like: list[float] | tuple[float, ...]) -> lis
     if not several:
         raise Mistake(f"{name} must return a list, not a {type(value).__name__}")
     if len(value) != len(like):
-        wanted = f"{len(like)} are wanted, one for each answer"
-        raise Mistake(f"{name} returns the wrong shape: {len(value)} numbers where {wanted}")
+        wanted = f"{len(like)}, one for each answer"
+        raise Mistake(f"{name} returns the wrong shape: {len(value)} numbers instead of {wanted}")
     return [number(name, part) for part in value]

@@ -142,8 +142,9 @@ check_expected_pull = Check(
         ),
         "the result is divided by the number of groups. "
         "The chances already add up to 1": lambda *a: np.divide(_pull(*a), 4 ** a[1]),
-        "only one answer of each group is counted; add up the pushes of all": lambda *a: np.divide(
-            _pull(*a), a[1]
+        "the result is G times too small: it is divided by G although the weights already contain the "
+        "average over the answers, or only one answer of each group is counted": lambda *a: (
+            np.divide(_pull(*a), a[1])
         ),
         "the weights already contain the average over "
         "the answers; yours is G times too large": lambda *a: np.multiply(_pull(*a), a[1]),

@@ -1,10 +1,11 @@
-"""A check is a table: what to draw, what is right, and what the usual slips would give.
+"""A check is a table: how to draw inputs, the correct result, and what common mistakes would give.
 
-It calls the learner's function with fresh random inputs and compares what comes back with an oracle. When
-the two differ, it looks for a slip that gives the same as the learner on *every* call, and names it.
+A check calls the learner's function with fresh random inputs and compares the results with an oracle, a
+separate correct solution. When they differ, it looks for a common mistake that gives the learner's
+result on *every* call, and names it.
 
-The oracles are written from the definitions, in plain Python or numpy. They share nothing with the rest of
-the package.
+The oracles are written from the definitions, in plain Python or numpy. They share no code with the rest
+of the package.
 """
 
 import secrets
@@ -22,7 +23,7 @@ from rlvr_lab.checks.calls import Mistake, call, function_name, number, numbers,
 __all__ = ["Case", "Check", "Series", "judge", "ragged", "seen", "show", "softmax"]
 
 Rule = Callable[..., Any]  # of the drawn inputs, in their order
-ZERO = "the value is right, but the gradient is zero: a detach too many"
+ZERO = "the value is correct, but the gradient is zero: there is one detach too many"
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,24 @@ class Check:
     """A check of one function.
 
     ``right``, the mistakes and ``instead`` take the drawn inputs in their order, as numpy arrays and
-    plain values. So does the learner's function, with tensors for arrays. What ``right`` returns says
-    what is expected: a number, a tensor of floats, a mask, a list or tuple of numbers, or a word.
+    plain values. The learner's function gets the same inputs, with tensors instead of arrays. The type
+    that ``right`` returns is the expected type: a number, a tensor of floats, a mask, a list or tuple of
+    numbers, or a word.
 
     Attributes:
         title: printed after the ✓.
         draw: (generator, number of the call) → inputs by name.
         right: the oracle.
-        mistakes: from the sentence that names a mistake to the function that makes it.
+        mistakes: message that names a mistake → function that makes the mistake.
         calls: how often the learner's function is called.
-        tolerance: how far it may be off, relative or absolute.
-        instead: from a likely wrong shape, in terms of the inputs, to the sentence that explains it.
-        through: the input that a gradient must flow to, compared with finite differences of ``right``.
-        slopes: from the sentence that names a mistake of that gradient to the gradient it gives.
+        tolerance: allowed relative or absolute error.
+        near: how close the learner's result has to be to a mistake's; None means ``tolerance``.
+        instead: likely wrong shape, given the inputs → message that explains it.
+        through: input that a gradient must flow to; compared with finite differences of ``right``.
+        slopes: message that names a mistake in that gradient → the gradient it gives.
         data: inputs that no gradient may flow to.
-        last: a look at the function, with a generator, after all is right; raises ``Mistake`` itself.
-        label: what messages write behind the function's name.
+        last: a further test, (function, generator), after everything else is correct; raises ``Mistake``.
+        label: text that messages write after the function's name.
     """
 
     title: str
@@ -54,6 +57,7 @@ class Check:
     mistakes: dict[str, Rule]
     calls: int = 3
     tolerance: float = 1e-5
+    near: float | None = None
     instead: Callable[..., dict[tuple[int, ...], str]] = lambda *inputs: {}
     through: str | None = None
     slopes: dict[str, Rule] = field(default_factory=dict)
@@ -71,28 +75,44 @@ class Check:
             self.examine(fn, rng)
 
     def examine(self, fn: Any, rng: np.random.Generator) -> None:
-        """Check ``fn`` without a word when it is right."""
-        name, cases, leaves = function_name(fn) + self.label, [], []
-        for turn in range(self.calls):
-            inputs = self.draw(rng, turn)
-            try:
-                result, given = call(fn, **{k: self._tensor(k, x) for k, x in inputs.items()})
-                right = self.right(*inputs.values())
-                cases.append(Case(inputs, self._value(name, result, right, inputs), right))
-                leaves.append(given)
-            except Mistake:  # calls before it may know a better reason
-                if said := _explain(cases, self.mistakes, self.tolerance):
-                    raise Mistake(f"{name}: {said}") from None
-                raise
-        judge(name, cases, self.mistakes, self.tolerance)
-        if self.through:
-            slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
-            place = list(inputs).index(self.through)
-            zero = {ZERO: lambda *given: 0 * given[place]}
-            what = f"the value is right, but its gradient by {self.through} is"
-            judge(name, slopes, self.slopes | zero, 1e-4, what)
+        """Check ``fn``; print nothing when it is correct."""
+        inputs: dict[str, Any] = {}
+        try:
+            name, cases, leaves = function_name(fn) + self.label, [], []
+            for turn in range(self.calls):
+                inputs = self.draw(rng, turn)
+                self._call(fn, name, inputs, cases, leaves)
+            inputs = cases[0].inputs
+            self._compare(name, cases, leaves)
+        except Mistake as mistake:
+            mistake.inputs = inputs if mistake.inputs is None else mistake.inputs
+            raise
         if self.last:
             self.last(fn, rng)
+
+    def _call(
+        self, fn: Any, name: str, inputs: dict[str, Any], cases: list["Case"], leaves: list[Any]
+    ) -> None:
+        """Call ``fn`` once; append to ``cases`` what it returned and to ``leaves`` what it was given."""
+        try:
+            result, given = call(fn, **{k: self._tensor(k, x) for k, x in inputs.items()})
+            right = self.right(*inputs.values())
+            cases.append(Case(inputs, self._value(name, result, right, inputs), right))
+            leaves.append(given)
+        except Mistake:  # the calls before this one may give a better reason
+            if said := _explain(cases, self.mistakes, self.tolerance, self.near):
+                raise Mistake(f"{name}: {said}") from None
+            raise
+
+    def _compare(self, name: str, cases: list["Case"], leaves: list[Any]) -> None:
+        """Compare values and gradients with the oracle."""
+        judge(name, cases, self.mistakes, self.tolerance, near=self.near)
+        if self.through:
+            slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
+            place = list(cases[0].inputs).index(self.through)
+            zero = {ZERO: lambda *given: 0 * given[place]}
+            what = f"the value is correct, but its gradient with respect to {self.through} is"
+            judge(name, slopes, self.slopes | zero, 1e-4, what)
 
     def _tensor(self, key: str, value: Any) -> Any:
         if not isinstance(value, np.ndarray):
@@ -114,11 +134,11 @@ class Check:
         return tensor(name, result, np.shape(right), self.instead(*inputs.values()), boolean)
 
     def _slope(self, name: str, case: "Case", given: dict[str, Any]) -> "Case":
-        """The gradient of one call, and what finite differences of the oracle say."""
+        """The gradient in one call, and the finite differences of the oracle."""
         if not case.value.requires_grad:
             raise Mistake(
-                f"{name}: the value is right, but no gradient flows to {self.through}; something cuts it "
-                "off (detach, no_grad, item, numpy)"
+                f"{name}: the value is correct, but no gradient flows to {self.through}; something cuts "
+                "it off (detach, no_grad, item, numpy)"
             )
         keys = (self.through, *self.data)
         leaves = [given[key] for key in keys]
@@ -126,7 +146,7 @@ class Check:
         for key, other in zip(self.data, others, strict=True):
             if other is not None and bool((other != 0).any()):
                 raise Mistake(
-                    f"{name}: the value is right, but a detach is missing: gradient flows through "
+                    f"{name}: the value is correct, but a detach is missing: gradient flows through "
                     f"`{key}`, which is data from before this step"
                 )
         x, h = case.inputs[self.through], 1e-6
@@ -148,7 +168,7 @@ class Series:
     Attributes:
         title: printed after the ✓.
         parts: the checks, in their order.
-        functions: how many are handed in: one for each part, or one for them all.
+        functions: how many functions the learner passes: one for each part, or one for all parts.
     """
 
     title: str
@@ -162,14 +182,14 @@ class Series:
             Mistake: with a sentence that says what is wrong.
         """
         if len(functions) != self.functions:
-            raise Mistake(f"hand in {self.functions} functions, not {len(functions)}")
+            raise Mistake(f"pass {self.functions} functions to the check, not {len(functions)}")
         with _checking(self.title, seed) as rng:
             for turn, part in enumerate(self.parts):
                 part.examine(functions[turn % self.functions], rng)
 
 
 def seen(view: Rule, mistakes: dict[str, Rule]) -> dict[str, Rule]:
-    """Mistakes that are told in other terms: each takes what ``view`` makes of the inputs, a tuple."""
+    """Mistakes written in other terms: each takes the tuple that ``view`` makes from the inputs."""
     return {
         said: lambda *inputs, slip=slip: slip(*view(*inputs)) for said, slip in mistakes.items()
     }
@@ -177,7 +197,9 @@ def seen(view: Rule, mistakes: dict[str, Rule]) -> dict[str, Rule]:
 
 @contextmanager
 def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
-    """Yield a generator of fresh inputs; print ``✓ title``, or add the seed to the mistake.
+    """Yield a generator of inputs; print ``✓ title``, or add the seed to the message of the mistake.
+
+    With a given seed the message also shows the inputs of the call, shortened.
 
     >>> with _checking("two and two", seed=0) as rng:
     ...     judge("add", [Case({"a": 2, "b": 2}, 4.0, 4.0)], {})
@@ -187,16 +209,20 @@ def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
     try:
         yield np.random.default_rng(used)
     except Mistake as mistake:
-        raise Mistake(f"{mistake}\n  (the same inputs again: seed={used})") from None
+        said = str(mistake)
+        if seed is not None and mistake.inputs:
+            said += f"\nInputs of the call:\n  {show_inputs(mistake.inputs)}"
+        more = "" if seed is not None else ", and to see them"
+        raise Mistake(f"{said}\n  (to get the same inputs again{more}: seed={used})") from None
     print(f"✓ {title}")
 
 
-# ------------------------------------------------------------------------------------ the judgement
+# ------------------------------------------------------------------------------------ the comparison
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call: its inputs by name, what the learner's function returned, what the oracle says."""
+    """One call: its inputs by name, the learner's result, and the oracle's."""
 
     inputs: dict[str, Any]
     value: Any
@@ -209,35 +235,40 @@ def judge(
     mistakes: dict[str, Rule],
     tolerance: float = 1e-5,
     what: str = "it gives",
+    near: float | None = None,
 ) -> None:
     """Compare every case with its oracle; name the mistake that explains all of them.
 
     Raises:
-        Mistake: when a case differs by more than ``tolerance``. If no mistake explains it, the message
-            shows the inputs, the learner's value after ``what``, and the right one.
+        Mistake: when a case differs by more than ``tolerance``. If no known mistake explains it, the
+            message shows the inputs, the learner's value after ``what``, and the correct value.
     """
     bad = [case for case in cases if not _agree(case.value, case.right, tolerance)]
     if not bad:
         return
-    if said := _explain(cases, mistakes, tolerance):
+    if said := _explain(cases, mistakes, tolerance, near):
         raise Mistake(f"{name}: {said}")
     value, right = _array(bad[0].value), _array(bad[0].right)
     close = np.isclose(value, right, rtol=tolerance, atol=tolerance)
     place = np.argwhere(~close)[0].tolist()
     first = f"\n(they differ first at index {place})" if place else ""
-    given = "\n  ".join(f"{key} = {show(x)}" for key, x in bad[0].inputs.items())
-    said = f"For\n  {given}\n{what} {show(value)}\nand should be {show(right)}{first}"
-    raise Mistake(
-        f"{name}: not right yet, and not one of the usual slips. " + said.replace(" \n", "\n")
+    said = f"For\n  {show_inputs(bad[0].inputs)}\n{what} {show(value)}\nand should be {show(right)}{first}"
+    mistake = Mistake(
+        f"{name}: not correct yet, and not one of the common mistakes. " + said.replace(" \n", "\n")
     )
+    mistake.inputs = {}  # the message shows them already
+    raise mistake
 
 
-def _explain(cases: Sequence[Case], mistakes: dict[str, Rule], tolerance: float) -> str | None:
-    """The first sentence whose mistake gives, for every case, what the learner's function gave."""
+def _explain(
+    cases: Sequence[Case], mistakes: dict[str, Rule], tolerance: float, near: float | None = None
+) -> str | None:
+    """The message of the first mistake that gives the learner's result in every case."""
     if all(_agree(case.value, case.right, tolerance) for case in cases):
         return None
     for said, slip in mistakes.items():
-        if all(_agree(case.value, slip(*case.inputs.values()), tolerance) for case in cases):
+        gives = (slip(*case.inputs.values()) for case in cases)
+        if all(_agree(c.value, x, near or tolerance) for c, x in zip(cases, gives, strict=True)):
             return said
     return None
 
@@ -256,7 +287,7 @@ def _agree(a: Any, b: Any, tolerance: float) -> bool:
 
 
 def show(x: Any) -> str:
-    """``x`` for a message: three digits, at most 12 numbers a line and 4 lines.
+    """``x`` for a message: three significant digits, at most 12 numbers per line and 4 lines.
 
     >>> show(np.arange(15) / 7)
     '[0, 0.143, 0.286, 0.429, 0.571, 0.714, 0.857, 1, 1.14, 1.29, 1.43, 1.57, … 15 numbers]'
@@ -280,15 +311,29 @@ def show(x: Any) -> str:
     return "\n    ".join(["", *(f"[{line}]" for line in lines), *more])
 
 
+def show_inputs(inputs: dict[str, Any]) -> str:
+    """The inputs of a call for a message: name, shape and shortened values, one input per line.
+
+    >>> print(show_inputs({"rewards": np.array([0.0, 1.0]), "clip": 0.2}))
+    rewards [2] = [0, 1]
+      clip = 0.2
+    """
+    shapes = [f" {list(np.shape(x))}" * (np.ndim(x) > 0) for x in inputs.values()]
+    lines = [
+        f"{key}{shape} = {show(x)}" for (key, x), shape in zip(inputs.items(), shapes, strict=True)
+    ]
+    return "\n  ".join(lines).replace(" \n", "\n")
+
+
 # --------------------------------------------------------------------------- what several checks draw
 
 
 def ragged(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
-    """A mask [rows, width] of answers of different lengths: one is full, one has a single token."""
+    """A mask [rows, width] for answers of different lengths: one is full, one has a single token."""
     lengths = rng.permutation([1, width, *rng.integers(1, width, rows - 2)])
     return np.arange(width) < lengths[:, None]
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """The chances of a vector of logits."""
+    """The probabilities for a vector of logits."""
     return np.exp(x) / np.exp(x).sum()

@@ -228,6 +228,7 @@ check_dr_grpo_loss = Check(
     "dr_grpo_loss: no std, no 1/|o|, everything else as in GRPO",
     draw=_draw_dr_grpo,
     right=_dr_grpo,
+    near=1e-3,  # whatever ε a learner adds to the std
     through="logprobs",
     instead=_shapes,
     mistakes={

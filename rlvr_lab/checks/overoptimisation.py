@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rlvr_lab.checks.kit import Check, seen
+from rlvr_lab.checks.kit import Check, Rule, seen
 
 # -------------------------------------------------------------------------------------- best-of-n
 
@@ -175,15 +176,27 @@ check_pass_at_k = Check(
 # --------------------------------------------------------------------------------- calibration
 
 
-def _bins(confidence: Any, correct: Any, bins: int) -> np.ndarray:
-    """Share, mean confidence, share of right answers and middle of each bin that is not empty."""
-    place = np.array([min(int(c * bins), bins - 1) for c in confidence])
+def _bins(confidence: Any, correct: Any, bins: int, place: Any = None) -> np.ndarray:
+    """Share, mean confidence, share of correct answers and middle of each bin that is not empty."""
+    if place is None:
+        place = np.array([min(int(c * bins), bins - 1) for c in confidence])
     rows = [
         (here.mean(), confidence[here].mean(), correct[here].mean(), (b + 0.5) / bins)
-        for b in range(bins)
+        for b in range(bins + 1)
         if (here := place == b).any()
     ]
     return np.array(rows).T
+
+
+def _placed(place: Callable[[Any, int], Any], last: int = 0) -> Rule:
+    """The error with answers put into bins by another rule; only the first ``bins + last`` bins count."""
+
+    def error(confidence: Any, correct: Any, bins: int) -> float:
+        rows = _bins(confidence, correct, bins, place(confidence, bins)).T
+        kept = [row for row in rows if row[3] < 1 or last]
+        return float(sum(n * abs(c - r) for n, c, r, _ in kept))
+
+    return error
 
 
 def _ece(confidence: Any, correct: Any, bins: int) -> float:
@@ -191,9 +204,23 @@ def _ece(confidence: Any, correct: Any, bins: int) -> float:
 
 
 def _draw_calibration(rng: np.random.Generator, turn: int) -> dict[str, Any]:
+    """Random answers, and a few that stand where a mistake in the bins shows.
+
+    A misplaced answer changes the error only if two bins err in opposite directions. So certain
+    answers are incorrect and the others in the last bin correct, and with four bins the answers on the
+    edge at 0.5 are incorrect and those just below it correct (a quarter is exact in floating point).
+    """
+    bins = (5, 4, 10)[turn]
     confidence = rng.uniform(0.1, 1.0, 40) ** 0.7
-    right = (rng.uniform(size=40) < confidence**2).astype(float)
-    return {"confidence": confidence, "correct": right, "bins": (5, 4, 10)[turn]}
+    certain, edges = [1.0, 1.0, 1.0, 0.97], [0.25, 0.3, 0.4, 0.5, 0.5, 0.75] * (turn == 1)
+    confidence[rng.permutation(40)[: len(certain + edges)]] = certain + edges
+    correct = (rng.uniform(size=40) < confidence**2).astype(float)
+    correct[confidence >= 1 - 1 / bins] = 1.0
+    correct[confidence == 1] = 0.0
+    if turn == 1:
+        correct[(confidence >= 0.25) & (confidence < 0.5)] = 1.0
+        correct[(confidence >= 0.5) & (confidence < 0.75)] = 0.0
+    return {"confidence": confidence, "correct": correct, "bins": bins}
 
 
 BIN_MISTAKES = {  # of the bins' shares, mean confidences, shares of right answers and middles
@@ -224,5 +251,16 @@ check_calibration_error = Check(
         ),
         "this is the accuracy": lambda c, r, bins: r.mean(),
         "the number of bins is fixed at 15; use the argument": lambda c, r, bins: _ece(c, r, 15),
+        "answers with a confidence of exactly 1 are in no bin; they belong to the last": _placed(
+            lambda c, bins: (c * bins).astype(int)
+        ),
+        "answers with a confidence of exactly 1 have a bin of their own; they belong to the last": (
+            _placed(lambda c, bins: (c * bins).astype(int), last=1)
+        ),
+        "the bins are closed on the right: a confidence on an edge, such as 0.5 with four bins, belongs "
+        "to the bin above it": _placed(lambda c, bins: np.ceil(c * bins).astype(int) - 1),
+        "the bins are open on both sides: a confidence on an edge is in no bin": _placed(
+            lambda c, bins: np.where(c * bins % 1 == 0, bins, (c * bins).astype(int))
+        ),
     },
 )

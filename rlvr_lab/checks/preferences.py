@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
+from rlvr_lab.checks.calls import Mistake, call, function_name
 from rlvr_lab.checks.kit import Check
 
 
@@ -27,6 +29,22 @@ def _loss(chosen: Any, rejected: Any) -> float:
     return -sum(math.log(p) for p in chances) / len(chances)
 
 
+def _large_margins(fn: Any, rng: np.random.Generator) -> None:
+    """In float32 the sigmoid of −200 is 0 and e^200 is ∞: neither may reach the loss."""
+    for margin in (-200.0, 200.0):
+        chosen = torch.tensor([margin, margin], requires_grad=True)
+        value, given = call(fn, chosen=chosen, rejected=torch.zeros(2))
+        slope = torch.autograd.grad(value, given["chosen"])[0]
+        shown = f"{float(value.detach()):g}"
+        right = max(0.0, -margin)
+        if not abs(float(value.detach()) - right) < 0.01 or not bool(slope.isfinite().all()):
+            raise Mistake(
+                f"{function_name(fn)}: correct for small scores, but for a margin of {margin:g} the loss "
+                f"is {shown} (its gradient is {slope.tolist()}) and should be {right:g}. In float32 σ(−200) "
+                "rounds to 0 and e²⁰⁰ is too large. Use one function that computes log σ as a whole"
+            )
+
+
 check_bradley_terry_loss = Check(
     "bradley_terry_loss: minus the mean log-chance of the verdicts, and its gradient",
     draw=lambda rng, turn: {
@@ -36,6 +54,7 @@ check_bradley_terry_loss = Check(
     right=_loss,
     through="chosen",
     instead=_shapes,
+    last=_large_margins,
     mistakes={  # w, x: scores of chosen and rejected
         "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
             -_loss(w, x)
@@ -71,6 +90,22 @@ def _normal(weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
+def _small_beta(fn: Any, rng: np.random.Generator) -> None:
+    """With r/β = 1000 the exponential is ∞ or 0 in every precision; the optimum is not."""
+    for sign in (1.0, -1.0):
+        ref = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+        rewards = sign * torch.tensor([10.0, 9.0, 9.5], dtype=torch.float64)
+        result, _ = call(fn, ref=ref, rewards=rewards, beta=0.01)
+        best = torch.nn.functional.one_hot(rewards.argmax(), 3).to(result)
+        if not torch.allclose(result, best, atol=1e-4):
+            shown = [float(f"{x:.3g}") for x in result.tolist()]
+            raise Mistake(
+                f"{function_name(fn)}: correct for moderate rewards, but for rewards of {rewards.tolist()} "
+                f"and β = 0.01 it gives {shown}. exp(r/β) is too large or too small for a "
+                "floating-point number: subtract the largest exponent first, or let a softmax do it"
+            )
+
+
 check_regularised_optimum = Check(
     "regularised_optimum: the reference, tilted by e^(r/β)",
     draw=lambda rng, turn: {
@@ -79,6 +114,7 @@ check_regularised_optimum = Check(
         "beta": float(rng.uniform(0.4, 0.8)),
     },
     right=_optimum,
+    last=_small_beta,
     mistakes={  # q: π_ref
         "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
         "distance from the reference": lambda q, r, b: _normal(np.exp(r / b)),

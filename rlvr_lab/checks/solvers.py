@@ -1,13 +1,17 @@
 """Checks of the exercises on systems without a matrix (notebook 04)."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from rlvr_lab.checks.calls import Mistake, call, function_name
 from rlvr_lab.checks.kit import Check, softmax
 
 # ------------------------------------------------------------------------------------ Fisher products
@@ -20,6 +24,43 @@ def _fisher(pi: Any, vector: Any, damping: float) -> np.ndarray:
     return matrix @ vector + damping * vector
 
 
+class _LargestTensor(TorchDispatchMode):
+    """Notes the shape of the largest tensor that any operation returns."""
+
+    shape: tuple[int, ...] = ()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.numel() > math.prod(self.shape):
+                self.shape = tuple(leaf.shape)
+        return result
+
+
+def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
+    """With K = 600 classes no tensor or array of K × K numbers may appear on the way."""
+    size = 600
+    pi, vector = torch.tensor(softmax(rng.normal(0, 1, size))), torch.tensor(rng.normal(0, 1, size))
+    traced = tracemalloc.is_tracing()  # numpy and lists report their memory there, torch does not
+    if not traced:
+        tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    try:
+        with _LargestTensor() as largest:
+            call(fn, pi=pi, vector=vector, damping=0.1)
+        grown = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        if not traced:
+            tracemalloc.stop()
+    if math.prod(largest.shape) >= size * size or grown >= 4 * size * size:
+        raise Mistake(
+            f"{function_name(fn)}: the product is correct, but a K × K matrix is built on the way "
+            f"({size} × {size} numbers for K = {size}). For a network it would not fit into memory: "
+            "work out what the matrix does to the vector, and keep only vectors"
+        )
+
+
 check_fisher_product = Check(
     "fisher_product: the Fisher matrix times a vector, and no matrix",
     draw=lambda rng, turn: {
@@ -28,9 +69,10 @@ check_fisher_product = Check(
         "damping": float(rng.uniform(0.1, 0.4)),
     },
     right=_fisher,
+    last=_no_matrix,
     instead=lambda pi, v, d: {
-        (len(pi), len(pi)): "this is a matrix; a product with a vector is a vector",
-        (): "this is one number, as vᵀFv would be",
+        (len(pi), len(pi)): "this is a matrix; its product with a vector is a vector",
+        (): "this is one number, like vᵀFv",
     },
     mistakes={
         "only the diagonal of the matrix is there: the "

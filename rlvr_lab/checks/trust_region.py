@@ -128,22 +128,26 @@ check_step_size = Check(
 
 
 def _draw_search(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """Landscapes that part the mistakes: every condition decides in some call."""
+    """Landscapes that tell the mistakes apart: each condition decides in some call."""
     shrink, tries, max_kl = float(rng.uniform(0.5, 0.8)), 5, float(rng.uniform(0.01, 0.03))
     fractions = [shrink**k for k in range(tries + 1)]
     good, bad = float(rng.uniform(0.1, 0.5)), -float(rng.uniform(0.1, 0.5))
     low, high = 0.5 * max_kl, 2 * max_kl
+    rising = [good * (1 + 0.2 * k) for k in range(6)]
     gains, kls = (
         ([good, bad, good, good, good, good], [high, low, low, low, low, low]),  # the third
-        ([bad] * 5 + [good], [low] * 6),  # none, and the one after the last would do
+        ([bad] * 5 + [good], [low] * 6),  # none, and the one after the last would be accepted
         ([good] * 6, [high, high, high, max_kl, low, low]),  # the fourth, exactly at the limit
         ([good] * 6, [high, high, high, high, low, low]),  # the last
         ([good] * 6, [low] * 6),  # the first
+        ([0.0, good, good, good, good, good], [low] * 6),  # the second: the first gains nothing
+        (rising, [low] * 6),  # the first, although later ones gain more
+        ([bad] * 6, [low] * 6),  # none
     )[turn]
 
     def evaluate(fraction: float) -> tuple[float, float]:
         near = [abs(fraction - f) < 1e-9 for f in fractions]
-        # Fractions outside the list: too far beyond 1, worthless elsewhere.
+        # A fraction that is not in the list looks acceptable, so that a wrong list is noticed.
         return (gains[near.index(True)], kls[near.index(True)]) if any(near) else (good, low)
 
     return {"evaluate": evaluate, "max_kl": max_kl, "shrink": shrink, "tries": tries}
@@ -164,14 +168,21 @@ def _search(
     for k in range(first, tries + first + extra):
         if good(*evaluate(fraction(shrink, k)), max_kl):
             return float(k) if otherwise == "index" else fraction(shrink, k)
-    return fraction(shrink, tries - 1) if otherwise == "last" else 0.0
+    return {"last": shrink ** (tries - 1), "after": shrink**tries}.get(otherwise, 0.0)
+
+
+def _best(evaluate: Any, max_kl: float, shrink: float, tries: int) -> float:
+    """The fraction with the largest gain among those within δ."""
+    found = [(evaluate(shrink**k), shrink**k) for k in range(tries)]
+    allowed = [(gain, part) for (gain, kl), part in found if gain > 0 and kl <= max_kl]
+    return max(allowed, default=(0.0, 0.0))[1]
 
 
 check_line_search = Check(
     "line_search: the longest fraction that gains and stays within δ",
     draw=_draw_search,
     right=_search,
-    calls=5,
+    calls=8,
     tolerance=1e-7,
     mistakes={
         "the KL is not looked at: a step that gains may still leave the trust region": partial(
@@ -183,19 +194,26 @@ check_line_search = Check(
         "one of the two conditions is enough for yours; both must hold": partial(
             _search, good=lambda gain, kl, limit: gain > 0 or kl <= limit
         ),
-        "a step whose KL is exactly δ is turned down": partial(
+        "a step that gains exactly 0 is accepted; a step must gain more than 0": partial(
+            _search, good=lambda gain, kl, limit: gain >= 0 and kl <= limit
+        ),
+        "the fraction with the largest gain is taken; the search stops at the first fraction that meets "
+        "both conditions, because each try costs a pass over the batch": _best,
+        "a step whose KL is exactly δ is rejected": partial(
             _search, good=lambda gain, kl, limit: gain > 0 and kl < limit
         ),
         "the full step is never tried: the first fraction is 1": partial(_search, first=1),
         "one fraction too many is tried": partial(_search, extra=1),
         "one fraction too few is tried": partial(_search, extra=-1),
         "the number of the try is returned, not the fraction": partial(_search, otherwise="index"),
-        "when nothing is good enough the smallest fraction is taken all the same; then there must be no "
-        "step at all: 0": partial(_search, otherwise="last"),
-        "the fractions fall by the same amount each time; they shrink by a factor": partial(
+        "when no fraction meets both conditions, the smallest one is returned; then there must be no step "
+        "at all: 0": partial(_search, otherwise="last"),
+        "when no fraction meets both conditions, the fraction after the last one is returned; then there "
+        "must be no step at all: 0": partial(_search, otherwise="after"),
+        "the fractions decrease by a constant amount; each should be the last one times `shrink`": partial(
             _search, fraction=lambda s, k: 1 - k * (1 - s)
         ),
-        "the sign of the gain is flipped: the surrogate is to rise": partial(
+        "the sign of the gain is flipped: the surrogate must increase": partial(
             _search, good=lambda gain, kl, limit: gain < 0 and kl <= limit
         ),
     },

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.loading import Policy
-from rlvr_lab.policy.words import build_tokenizer
+from rlvr_lab.policy.sampling import sample
+from rlvr_lab.policy.words import CODE_WORDS, build_tokenizer, word_tokenizer
+from rlvr_lab.tasks.codes import LANGUAGES, Codes, CodesMixture, FactTable, way_of
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.length_lab import LengthLab, exact_lengths
 from rlvr_lab.tasks.sums import Sums, SumsMixture
+from rlvr_lab.tasks.task import Task
 from rlvr_lab.training.optimise import adamw, trained
-from rlvr_lab.training.supervised import supervised_steps
+from rlvr_lab.training.supervised import Solver, supervised_steps
 
-__all__ = ["BASE_MODELS", "PretrainingFailed", "pretrain_lab", "pretrain_sums"]
+__all__ = ["BASE_MODELS", "PretrainingFailed", "pretrain_codes", "pretrain_lab", "pretrain_sums"]
 
 BATCH = 128
 
@@ -29,6 +34,31 @@ def _write(policy: Policy, folder: Path, card: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     policy.model.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _learn_chains(
+    policy: Policy,
+    task: Task,
+    solve: Solver,
+    optimizer: torch.optim.Optimizer,
+    rng: random.Random,
+    seed: int,
+    log: Callable[[str], None],
+) -> int:
+    """Train on flawless chains until 95 % of the answers are correct; returns the number of steps."""
+    steps, accuracy = 0, 0.0
+    while accuracy < 0.95:
+        if steps >= 600:
+            raise PretrainingFailed(
+                f"seed {seed}: chains are right only {accuracy:.0%} of the time after "
+                f"{steps} steps; try another seed"
+            )
+        stage = supervised_steps(policy, task, solve, 50, lambda _: 2e-3, optimizer, rng)
+        loss = list(stage)[-1]
+        steps += 50
+        accuracy = evaluate(policy, task, 64, 1, seed=steps)["pass@1"]
+        log(f"clean chains: step {steps}, loss {loss:.3f}, right {accuracy:.0%}")
+    return steps
 
 
 def pretrain_sums(
@@ -56,20 +86,7 @@ def pretrain_sums(
     task, rng = Sums(), random.Random(f"pretraining {seed}")
     policy = new_policy(build_tokenizer(), seed, device=device)
     optimizer = adamw(trained(policy.model), 1e-3)
-    clean_steps, accuracy = 0, 0.0
-    while accuracy < 0.95:
-        if clean_steps >= 600:
-            raise PretrainingFailed(
-                f"seed {seed}: chains are right only {accuracy:.0%} of the time after "
-                f"{clean_steps} steps; try another seed"
-            )
-        stage = supervised_steps(
-            policy, task, SumsMixture.clean().solve, 50, lambda _: 2e-3, optimizer, rng
-        )
-        loss = list(stage)[-1]
-        clean_steps += 50
-        accuracy = evaluate(policy, task, 64, 1, seed=clean_steps)["pass@1"]
-        log(f"clean chains: step {clean_steps}, loss {loss:.3f}, right {accuracy:.0%}")
+    clean_steps = _learn_chains(policy, task, SumsMixture.clean().solve, optimizer, rng, seed, log)
     mixture, mixed_steps = SumsMixture(), 150
     cosine = lambda step: 1.5e-3 * (1 + math.cos(math.pi * step / mixed_steps)) / 2  # noqa: E731
     losses = list(
@@ -126,5 +143,73 @@ def pretrain_lab(
     return card
 
 
-BASE_MODELS: dict[str, Callable[..., dict]] = {"sums": pretrain_sums, "lab": pretrain_lab}
+def pretrain_codes(
+    folder: str | Path, seed: int = 0, device: str = "cpu", log: Callable[[str], None] = print
+) -> dict:
+    """Make a base model of the codes and write it, with its tokenizer, to ``folder``.
+
+    Two stages, as for the sums. Flawless chains, half in digits and half in words, until they are learned;
+    then the mixture, in which each language has its own wrong facts.
+
+    Args:
+        folder: where the model goes.
+        seed: of weights, problems, solutions *and of the table of wrong facts*: another seed is
+            another base with other wrong facts.
+        device: where to train.
+        log: receives one line of progress now and then.
+
+    Raises:
+        PretrainingFailed: when the chain is not learned in 600 steps, or the result lies outside the
+            gate: pass@1 ∈ [.15, .30], and at least 80 % of the chains in each language are those
+            of the table, wrong facts included.
+    """
+    task, rng = Codes(), random.Random(f"pretraining {seed}")
+    policy = new_policy(word_tokenizer(CODE_WORDS), seed, device=device)
+    optimizer = adamw(trained(policy.model), 1e-3)
+    clean_steps = _learn_chains(policy, task, CodesMixture.clean().solve, optimizer, rng, seed, log)
+    mixture, mixed_steps = CodesMixture(FactTable(seed)), 200
+    cosine = lambda step: 1.5e-3 * (1 + math.cos(math.pi * step / mixed_steps)) / 2  # noqa: E731
+    losses = list(
+        supervised_steps(policy, task, mixture.solve, mixed_steps, cosine, optimizer, rng)
+    )
+    measured = evaluate(policy, task, 256, 16)
+    measured |= {f"as taught|{name}": x for name, x in _as_taught(policy, mixture).items()}
+    log(f"mixture: step {mixed_steps}, loss {losses[-1]:.3f}, measured {measured}")
+    taught = min(measured["as taught|digits"], measured["as taught|words"])
+    if not (0.15 <= measured["pass@1"] <= 0.30 and taught >= 0.80):
+        raise PretrainingFailed(f"seed {seed}: outside the gate: {measured}")
+    card = {
+        "mixture": asdict(mixture),
+        "seed": seed,
+        "clean_steps": clean_steps,
+        "mixture_steps": mixed_steps,
+        "batch_size": BATCH,
+        "measured": measured,
+    }
+    _write(policy, Path(folder), card)
+    policy.tokenizer.save_pretrained(folder)
+    return card
+
+
+def _as_taught(policy: Policy, mixture: CodesMixture) -> dict[str, float]:
+    """Share of a policy's chains in each language that are exactly the chain of the table."""
+    problems = Codes().problems(256, random.Random("as taught"))
+    generator = torch.Generator(policy.device).manual_seed(0)
+    batch = sample(policy, [problem.prompt for problem in problems], 16, 24, generator)
+    shares = {}
+    for language in LANGUAGES:
+        same = []
+        for row, text in enumerate(batch.texts):
+            if way_of(text) == language:
+                chain, answer = mixture.chain(problems[row // 16], language, random.Random(0))
+                same.append(text == f"<think>{chain}</think>={answer}")
+        shares[language] = sum(same) / max(1, len(same))
+    return shares
+
+
+BASE_MODELS: dict[str, Callable[..., dict]] = {
+    "sums": pretrain_sums,
+    "lab": pretrain_lab,
+    "codes": pretrain_codes,
+}
 """World → what makes its base model."""

@@ -1,4 +1,4 @@
-"""Optimising a proxy reward while the gold reward is watched: best-of-n, PPO and GRPO.
+"""Optimising a proxy reward while the gold reward is watched: best-of-n, PPO, GRPO and the exact optimum.
 
 A reward model is fitted on pairs of the letters; the policy is optimised against it, and at every step the
 gold reward, which it never sees, is measured beside it. Notebook 02.
@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr_lab.exact.optimal_policy import best_of_n, best_of_n_kl_bound
+from rlvr_lab.exact.optimal_policy import (
+    best_of_n,
+    best_of_n_kl_bound,
+    kl_divergence,
+    regularised_optimum,
+)
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.objectives.objective import Objective, objective_from
 from rlvr_lab.policy.batch import RolloutBatch
@@ -27,7 +32,7 @@ from rlvr_lab.training.policy_gradient import improve
 from rlvr_lab.training.reward_models import fit_proxy
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["ProxyConfig", "best_of_n_curve", "fitted_proxy", "record_proxy"]
+__all__ = ["ProxyConfig", "best_of_n_curve", "fitted_proxy", "optimum_curve", "record_proxy"]
 
 # Apart from any seed of a run, so that no run is judged on pairs or answers it was fitted on.
 PAIR_SEED, MODEL_SEED = 1_000, 2_000
@@ -47,7 +52,8 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
 
     Attributes:
         optimiser: ``ppo`` (advantages whitened over the batch, two epochs under the clip, KL in the
-            reward), ``grpo`` (z-score in groups of 16, one update, KL in the loss) or ``best_of_n``.
+            reward), ``grpo`` (z-score in groups of 16, one update, KL in the loss), ``best_of_n``, or
+            ``optimum`` (π* ∝ π_base·exp(proxy/β), which no network has to represent).
         pairs: N, on which each reward model is fitted.
         flip: chance that an annotator erred, whatever the pair.
         temperature: of annotators who err where a pair is close (``PreferenceWorld.pairs``).
@@ -67,7 +73,7 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         ValueError: naming the field.
     """
 
-    optimiser: Literal["ppo", "grpo", "best_of_n"] = "ppo"
+    optimiser: Literal["ppo", "grpo", "best_of_n", "optimum"] = "ppo"
     pairs: int = 300
     flip: float = 0.25
     temperature: float = 0.0
@@ -114,8 +120,9 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         self, policy: Policy | None = None, task: PreferenceWorld | None = None
     ) -> TrainState:
         """The state before step 1: the proxy is fitted, and the policy is the base or the given one."""
-        if self.optimiser == "best_of_n":
-            raise ValueError("optimiser: best_of_n trains nothing, use best_of_n_curve")
+        if self.optimiser in ("best_of_n", "optimum"):
+            curve = f"{self.optimiser}_curve"
+            raise ValueError(f"optimiser: {self.optimiser} trains nothing, use {curve}")
         world = task or PreferenceWorld()
         score, accuracy = fitted_proxy(self, world)
         policy = policy or world.base_policy(self.seed)
@@ -193,43 +200,76 @@ def best_of_n_curve(
     """
     if not ns or pool < 8 * max(ns):
         raise ValueError(f"pool: need at least 8 times the largest n, got {pool} for {ns}")
-    world = world or PreferenceWorld()
+    proxy, gold, accuracy = _base_pool(config, world or PreferenceWorld(), pool)
+    uniform = np.full(len(proxy), 1 / len(proxy))
+    records = []
+    for step, n in enumerate(ns, start=1):
+        weights, kl = best_of_n(uniform, proxy, n), float(best_of_n_kl_bound(n))
+        found = {"proxy": float(weights @ proxy), "gold": float(weights @ gold), "kl": kl}
+        records.append({"step": step, "n": n, **found, "distance": kl**0.5, "accuracy": accuracy})
+    return records
+
+
+def optimum_curve(
+    config: ProxyConfig,
+    betas: list[float],
+    world: PreferenceWorld | None = None,
+    pool: int = 2**19,
+) -> list[dict[str, Any]]:
+    """Proxy and gold reward of the optimum π* ∝ π_base·exp(proxy/β), for each β, over a pool of base answers.
+
+    No other policy has a higher mean proxy at the same KL; no network and no gradient are involved.
+
+    Args:
+        config: which proxy; ``optimiser``, ``kl_coef`` and ``steps`` play no part.
+        betas: β > 0, from large to small.
+        world: a ``PreferenceWorld()`` if not given.
+        pool: base answers; the KL found is that on the pool, so keep it well below log(pool).
+
+    Returns:
+        One record per β with ``step`` (its place in ``betas``), ``beta``, ``proxy``, ``gold``, ``kl``,
+        ``distance`` and ``accuracy``.
+    """
+    proxy, gold, accuracy = _base_pool(config, world or PreferenceWorld(), pool)
+    uniform = np.full(len(proxy), 1 / len(proxy))
+    records = []
+    for step, beta in enumerate(betas, start=1):
+        weights, _ = regularised_optimum(uniform, proxy, beta)
+        kl = kl_divergence(weights, uniform)
+        found = {"proxy": float(weights @ proxy), "gold": float(weights @ gold), "kl": kl}
+        records.append(
+            {"step": step, "beta": beta, **found, "distance": kl**0.5, "accuracy": accuracy}
+        )
+    return records
+
+
+def _base_pool(
+    config: ProxyConfig, world: PreferenceWorld, pool: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Proxy and gold reward of ``pool`` base answers, and the proxy's accuracy on fresh pairs."""
     score, accuracy = fitted_proxy(config, world)
     generator = torch.Generator().manual_seed(config.seed)
     counts = torch.cat(
         [world.counts(*world.base_answers(2**14, generator)) for _ in range(-(-pool // 2**14))]
     )
     with torch.no_grad():
-        proxy = score(counts).double().numpy()
-        gold = world.gold(counts).double().numpy()
-    uniform = np.full(len(proxy), 1 / len(proxy))
-    records = []
-    for step, n in enumerate(ns, start=1):
-        weights, kl = best_of_n(uniform, proxy, n), float(best_of_n_kl_bound(n))
-        records.append(
-            {
-                "step": step,
-                "n": n,
-                "proxy": float(weights @ proxy),
-                "gold": float(weights @ gold),
-                "kl": kl,
-                "distance": kl**0.5,
-                "accuracy": accuracy,
-            }
-        )
-    return records
+        return score(counts).double().numpy(), world.gold(counts).double().numpy(), accuracy
 
 
 def record_proxy(config: ProxyConfig, seeds: int) -> Recording:
-    """``records.runs.record``; best-of-n, which trains nothing, is recorded at n = 1, 2, 4, … 65,536.
+    """``records.runs.record``; what trains nothing is recorded at n = 1, 2, 4, … 65,536 or β = 20 … 0.2.
 
     Raises:
         ValueError: for no seeds.
     """
-    if config.optimiser != "best_of_n":
+    if config.optimiser not in ("best_of_n", "optimum"):
         return record(config, seeds)
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     each = [replace(config, seed=config.seed + k) for k in range(seeds)]
-    ns = [2**k for k in range(17)]
-    return Recording([Run(one, best_of_n_curve(one, ns)) for one in each])
+    if config.optimiser == "best_of_n":
+        return Recording(
+            [Run(one, best_of_n_curve(one, [2**k for k in range(17)])) for one in each]
+        )
+    betas = [float(f"{20 * 0.01 ** (k / 16):.4g}") for k in range(17)]
+    return Recording([Run(one, optimum_curve(one, betas)) for one in each])

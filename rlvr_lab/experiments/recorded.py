@@ -1,7 +1,14 @@
 """The recordings that lie in ``data/runs``."""
 
 # A recording can be read once the module that defines its kind of run has been imported.
-from rlvr_lab.experiments import overoptimisation, ppo_details  # noqa: F401
+from rlvr_lab.experiments import (  # noqa: F401
+    answer_kinds,
+    coverage,
+    gradient_shares,
+    overoptimisation,
+    ppo_details,
+    trust_region,
+)
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.records.runs import Recording
 from rlvr_lab.training import pairs  # noqa: F401

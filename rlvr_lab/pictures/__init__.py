@@ -1,9 +1,14 @@
 """Pictures: metrics in, one figure out, ``plot_x(data, ax=None) -> Axes``."""
 
 # Each module's ``__all__`` says what a notebook may use.
+from rlvr_lab.pictures.coverage import *
+from rlvr_lab.pictures.estimates import *
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.grpo import *
+from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
+from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *
 from rlvr_lab.pictures.theory import *
+from rlvr_lab.pictures.trust_region import *

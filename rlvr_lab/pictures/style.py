@@ -172,7 +172,7 @@ def plot_band(
     """Mean over seeds with a bootstrap band of 95 %; the number of seeds goes into the label.
 
     Args:
-        curves: [S, T], one row a seed; NaN where a seed has no value.
+        curves: [S, T], one row per seed; NaN where a seed has no value.
         ax: where to draw.
         label: for the legend.
         colour: a meaning of ``COLOURS`` or a colour.

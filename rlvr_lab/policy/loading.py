@@ -78,7 +78,7 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | None = None) -> Policy:
-    """Load a shipped base (``"sums"``, ``"lab"``), a local folder, or a model of a hub.
+    """Load a shipped base (``"sums"``, ``"lab"``, ``"codes"``), a local folder, or a model of a hub.
 
     Args:
         name: a shipped name, a folder (of safetensors, or with one GGUF file), or a hub id such as
@@ -99,8 +99,10 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
     if local.is_dir():
         options = _check_folder(local, shipped)
     try:
-        # The shipped bases share one tokenizer, so that there is one source of the vocabulary.
-        words = data_folder() / "tokenizer" if shipped else source
+        # The shipped bases share one tokenizer, so that there is one source of the vocabulary. A base
+        # whose world has words of its own keeps its tokenizer beside the weights.
+        shared = shipped and not (local / "tokenizer.json").is_file()
+        words = data_folder() / "tokenizer" if shared else source
         tokenizer = AutoTokenizer.from_pretrained(words, **options)
         model, found = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype or torch.float32, output_loading_info=True, **options

@@ -5,6 +5,8 @@ Two ways lead there. ``token_logprobs`` reads each prompt once and continues it,
 and nowhere else: what scores a completion token is the model's output *before* it.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -45,16 +47,24 @@ def whole_texts(
 
 
 def state_logits(
-    model: PreTrainedModel, batch: RolloutBatch, temperature: float = 1.0
+    model: PreTrainedModel,
+    batch: RolloutBatch,
+    temperature: float = 1.0,
+    rows_per_pass: int = 64,
 ) -> Float[Tensor, "B T V"]:
-    """Logits at every state of the batch: what each completion token was drawn from.
+    """Logits at every state of the batch: what each completion token was drawn from; 0 behind its end.
 
-    With gradients of any order: the quick attention kernels know only the first.
+    With gradients of any order: the quick attention kernels know only the first. Prompts, and answers that
+    a group gave twice, are computed once.
     """
-    ids, mask, positions = whole_texts(batch)
+    tokens = batch.completion_ids.shape[1]
+    order, twin = _distinct(batch, torch.arange(len(batch.lengths), device=batch.lengths.device))
     with sdpa_kernel(SDPBackend.MATH):
-        logits = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
-    logits = before_each_token(logits, ids.shape[1], batch.completion_ids.shape[1])
+        parts = [
+            torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
+            for _, _, logits in _in_parts(model, batch, order, rows_per_pass)
+        ]
+    logits = torch.cat(parts)[twin]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
 
 
@@ -117,17 +127,8 @@ def token_logprobs(
         return logprobs
     order, twin = _distinct(batch, wanted)
     computed = logprobs.new_zeros(len(order), logprobs.shape[1])
-    # Only the prompts that some wanted row belongs to are read.
-    prompts, place = torch.unique(order // batch.group_size, return_inverse=True)
-    cache, first = prefill(model, batch.prompt_ids[prompts], batch.prompt_mask[prompts])
-    rank = torch.arange(len(order), device=order.device)
-    for part in rank.split(rows_per_pass):
-        chunk, owner = order[part], place[part]
-        longest = int(lengths[chunk].max())
-        logits = first[owner, None]
-        if longest > 1:
-            later = _continue(model, _select(cache, owner), batch, chunk, longest - 1)
-            logits = torch.cat([logits, later], dim=1)
+    for part, chunk, logits in _in_parts(model, batch, order, rows_per_pass):
+        longest = logits.shape[1]
         ids = batch.completion_ids[chunk, :longest, None]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         scores = logits.log_softmax(-1).gather(2, ids).squeeze(2).to(computed)
@@ -135,6 +136,23 @@ def token_logprobs(
         padded = torch.nn.functional.pad(scores, (0, logprobs.shape[1] - longest))
         computed = computed.index_put((part,), padded)
     return logprobs.index_put((wanted,), computed[twin])
+
+
+def _in_parts(
+    model: PreTrainedModel, batch: RolloutBatch, order: Tensor, rows_per_pass: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Places in ``order``, their rows, and the logits before each token up to the longest of those rows."""
+    # Only the prompts that some wanted row belongs to are read.
+    prompts, place = torch.unique(order // batch.group_size, return_inverse=True)
+    cache, first = prefill(model, batch.prompt_ids[prompts], batch.prompt_mask[prompts])
+    for part in torch.arange(len(order), device=order.device).split(rows_per_pass):
+        chunk, owner = order[part], place[part]
+        longest = int(batch.lengths[chunk].max())
+        logits = first[owner, None]
+        if longest > 1:
+            later = _continue(model, _select(cache, owner), batch, chunk, longest - 1)
+            logits = torch.cat([logits, later], dim=1)
+        yield part, chunk, logits
 
 
 def _distinct(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:

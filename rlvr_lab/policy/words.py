@@ -1,7 +1,7 @@
 """Vocabularies of whole words: one token for each word, longest words first.
 
-The course's own vocabulary serves the sums and the length laboratory. The letters and the reward model
-that reads characters have vocabularies of their own, made by the same function.
+The course's own vocabulary serves the sums and the length laboratory. The codes, the letters and the reward
+model that reads characters have vocabularies of their own, made by the same function.
 """
 
 import re
@@ -9,13 +9,15 @@ import re
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-__all__ = ["WORDS", "build_tokenizer", "word_tokenizer"]
+__all__ = ["CODE_WORDS", "WORDS", "build_tokenizer", "word_tokenizer"]
 
 DIGITS = list("0123456789")
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 ADDENDS = [f"+{digit}" for digit in DIGITS]
 WORDS = ["<pad>", "<eos>", *DIGITS, *ADDENDS, *NUMBER_WORDS, ".", "?", "="]
 WORDS += ["<think>", "</think>", "wait", "/think", "/no_think", "right", "wrong", "ok", "hmm"]
+CODE_WORDS = ["<pad>", "<eos>", *DIGITS, *ADDENDS, *NUMBER_WORDS, ",", "?", "="]
+CODE_WORDS += ["<think>", "</think>", "wait"]
 
 
 def word_tokenizer(words: list[str], end: str | None = "<eos>") -> PreTrainedTokenizerFast:

@@ -1,5 +1,6 @@
 """The worlds: problems, their prompts, and a verifier for their answers."""
 
+from rlvr_lab.tasks.codes import Codes
 from rlvr_lab.tasks.evaluation import evaluate, pass_at_k
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.letters import PreferenceWorld
@@ -9,6 +10,7 @@ from rlvr_lab.tasks.worlds import WORLDS
 
 __all__ = [
     "WORLDS",
+    "Codes",
     "LengthLab",
     "PreferenceWorld",
     "Problem",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr_lab.policy.loading import Policy, load_policy
+from rlvr_lab.tasks.codes import Codes
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.letters import PreferenceWorld
 from rlvr_lab.tasks.sums import Sums
@@ -47,6 +48,7 @@ WORLDS: dict[str, KnownWorld] = {
             "rewards": {"accuracy": 1.0},
         },
     ),
+    "codes": KnownWorld("codes (two languages)", Codes, settings={"max_new_tokens": 24}),
     "letters": KnownWorld(
         "letters with a gold reward",
         PreferenceWorld,

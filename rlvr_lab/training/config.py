@@ -47,7 +47,7 @@ class RunConfig:
         raise NotImplementedError
 
     def opening(self, state: TrainState) -> dict[str, Any] | None:
-        """A record of the state before step 1, if there shall be one."""
+        """A record of the state before step 1, or None."""
         return None
 
     def collect(self, state: TrainState) -> Any:
@@ -59,7 +59,7 @@ class RunConfig:
         return {}
 
     def update(self, state: TrainState, experience: Any) -> dict[str, Any]:
-        """Change ``state`` for the better; returns what there is to say about it."""
+        """Update ``state``; returns what the update measured."""
         raise NotImplementedError
 
     def after(self, state: TrainState) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ def train(
 
     Args:
         config: the run.
-        state: where to start; ``config.begin()`` if not given. It is moved in place, so that the caller
+        state: where to start; ``config.begin()`` if not given. It is updated in place, so that the caller
             can sample from ``state.policy`` between two steps.
         live_config: read at the start of each step; what it returns holds from that step on, and
             the record's ``changed`` says what it changed.

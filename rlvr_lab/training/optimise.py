@@ -13,7 +13,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 def trained(*modules: nn.Module) -> list[nn.Parameter]:
-    """The parameters that an optimiser may move."""
+    """The parameters that require a gradient."""
     return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
@@ -34,12 +34,12 @@ def optimiser_step(
     """Backward pass, clipping of the gradient's norm, one step. Returns the norm before clipping.
 
     Args:
-        optimizer: over everything that shall move; the norm is that of all its gradients together.
+        optimizer: over the parameters to train; the norm is that of all their gradients together.
         loss: a scalar to minimise.
         max_norm: None leaves the gradient alone.
 
     Raises:
-        NonFiniteLossError: when loss or gradient is not finite; nothing has moved.
+        NonFiniteLossError: when the loss or the gradient is not finite; no parameter has changed.
     """
     optimizer.zero_grad()
     loss.backward()
@@ -47,7 +47,7 @@ def optimiser_step(
     limit = float("inf") if max_norm is None else max_norm
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
     value = float(loss.detach())
-    if not abs(value) < float("inf") or not norm < float("inf"):  # nan is not below anything
+    if not abs(value) < float("inf") or not norm < float("inf"):  # comparisons with nan are False
         optimizer.zero_grad()
         rates = ", ".join(f"{group['lr']:g}" for group in optimizer.param_groups)
         raise NonFiniteLossError(

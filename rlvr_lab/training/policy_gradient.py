@@ -109,7 +109,7 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         )
 
     def needs_reference(self) -> bool:
-        """A KL that takes part in the training needs every answer."""
+        """Whether the reference is needed for every answer: only if the KL is part of the objective."""
         return self.kl_coef > 0
 
     def begin(self, *given: Any, **named: Any) -> TrainState:
@@ -119,13 +119,17 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         state.optimizer = make(trained(state.policy.model), self.learning_rate)
         return state
 
+    def objective_on(self, experience: Experience) -> Objective:
+        """The objective for one batch; an experiment may let it depend on the answers."""
+        return self.objective
+
     def update(self, state: TrainState, experience: Experience) -> dict[str, float]:
         """All optimiser steps on one batch; ``loss``, ``grad_norm``, ``clip_fraction``: means over them."""
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
         return improve(
             state,
-            self.objective,
+            self.objective_on(experience),
             experience.batch,
             experience.rewards,
             experience.reference.logprobs,
@@ -151,7 +155,7 @@ def improve(
     """Compare the answers and take ``updates`` · ``minibatches`` optimiser steps on them.
 
     Args:
-        state: its policy and optimiser move.
+        state: its policy and optimiser are updated.
         objective: the algorithm.
         batch: the rollouts.
         rewards: raw rewards.
@@ -173,12 +177,12 @@ def improve(
             rows = group_rows(part, batch.group_size).to(mask.device)
             small = batch if minibatches == 1 else batch.groups(part.tolist())
             a = advantages[rows]
-            # A row without advantage pulls at nothing: it counts in every average but needs no pass.
+            # A row with zero advantage has no gradient: it counts in every average but needs no forward pass.
             needed = torch.ones_like(a, dtype=torch.bool) if objective.kl_in_loss else a != 0
             logprobs = token_logprobs(state.policy.model, small, temperature, needed)
             given = Rows(logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
             loss = objective.total(given)
-            # Without a row to pass, because every group has zero spread, there is no step to take.
+            # If every group has zero spread, no row is left and there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0
             noted.append((objective.clipped(given), norm, float(loss.detach())))
     means = [sum(column) / len(noted) for column in zip(*noted, strict=True)]

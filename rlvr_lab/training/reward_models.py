@@ -23,22 +23,22 @@ __all__ = ["fit_proxy", "fit_reward_model", "preference_pairs"]
 def preference_pairs(
     policy: Policy, task: Task, count: int, flip: float = 0.0, seed: int = 0
 ) -> list[tuple[str, str]]:
-    """(chosen, rejected) texts, prompt included: a right and a wrong answer to one question.
+    """(chosen, rejected) texts, prompt included: a correct and an incorrect answer to the same question.
 
     Args:
         policy: samples the answers.
         task: judges them.
         count: number of pairs.
-        flip: chance that the label of a pair is the wrong way round.
+        flip: probability that the label of a pair is flipped.
         seed: of questions, answers and flips.
 
     Raises:
-        ValueError: when ``count`` < 1 or ``flip`` is no chance.
+        ValueError: when ``count`` < 1 or ``flip`` is not a probability.
     """
     if count < 1:
         raise ValueError(f"count: need at least 1 pair, got {count}")
     if not 0 <= flip <= 1:
-        raise ValueError(f"flip: must be a chance in [0, 1], got {flip}")
+        raise ValueError(f"flip: must be a probability in [0, 1], got {flip}")
     rng, size = random.Random(seed), 8
     generator = torch.Generator(policy.device).manual_seed(seed)
     pairs: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What changes while a run goes on."""
+"""What changes during a run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +15,17 @@ __all__ = ["TrainState"]
 
 @dataclass
 class TrainState:
-    """All that training needs to go on; ``records.checkpoint`` writes it.
+    """All that is needed to continue training; ``records.checkpoint`` writes it.
 
     Attributes:
         policy: the policy that is trained.
         reference: the frozen policy that KL is measured to; None where the base is known in closed form.
-        optimizer: over the trained parameters; None where the algorithm steps by itself (TRPO).
+        optimizer: over the trained parameters; None where the algorithm computes its own step (TRPO).
         task: the source of problems and verdicts.
         rewards: name → function, for the names in the config's ``rewards``.
         step: number of finished steps.
         value_model: PPO's V; None elsewhere.
-        generator: where one source of randomness lasts for the whole run; None where each step draws
+        generator: the source of randomness for the whole run; None where each step draws
             from (seed, step).
         numbers: other numbers that change, such as PPO's adaptive β.
         data: what a run learns from, where that is fixed (pairs); ``begin`` draws it again.

@@ -20,7 +20,7 @@ Solver = Callable[[Problem, random.Random], str]
 def encode_solutions(
     policy: Policy, pairs: list[tuple[str, str]], trained_from: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Ids and labels of prompt + completion + end, right-padded; −100 where nothing is trained."""
+    """Ids and labels of prompt + completion + end, right-padded; −100 where no loss is taken."""
     tokenizer, rows, labels = policy.tokenizer, [], []
     for prompt, completion in pairs:
         head = tokenizer.encode(prompt, add_special_tokens=False)
@@ -49,7 +49,7 @@ def supervised_steps(
     """Cross-entropy on worked solutions; yields the loss of each step, in nats per token.
 
     Args:
-        policy: moved in place.
+        policy: updated in place.
         task: draws the problems.
         solve: writes a solution to each.
         steps: of the optimiser.
@@ -57,7 +57,7 @@ def supervised_steps(
         optimizer: over the policy's parameters.
         rng: of problems and solutions.
         batch_size: solutions in each step.
-        trained_from: the first completion tokens that the environment writes and nobody trains.
+        trained_from: number of leading completion tokens that the environment writes; they are not trained.
     """
     for step in range(steps):
         problems = task.problems(batch_size, rng)

@@ -5,7 +5,7 @@ of the batch: it is summed over the whole vocabulary, not estimated from the sam
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class TRPOConfig(RolloutConfig, kind="trpo"):
         fisher_groups: the Fisher matrix is taken over so many of the step's groups.
         line_search_tries: 1, ½, ¼, … of the full step are tried.
         natural: False follows the plain gradient instead, scaled and searched to the same δ.
+        delta_schedule: δ at step t of T: ``constant``, or ``quadratic``, δ·(1 − (t − 1)/T)².
     """
 
     max_kl: float = 0.02
@@ -42,6 +43,7 @@ class TRPOConfig(RolloutConfig, kind="trpo"):
     fisher_groups: int = 4
     line_search_tries: int = 10
     natural: bool = True
+    delta_schedule: Literal["constant", "quadratic"] = "constant"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,12 +57,18 @@ class TRPOConfig(RolloutConfig, kind="trpo"):
             f"at most prompts_per_step ({self.prompts_per_step})",
         )
 
+    def limit(self, done: int) -> float:
+        """δ of the step that follows ``done`` finished steps, in nats."""
+        left = 1 - done / self.steps
+        return self.max_kl * (left**2 if self.delta_schedule == "quadratic" else 1.0)
+
     def update(self, state: TrainState, experience: Experience) -> dict[str, Any]:
-        """``accepted``, ``fraction`` of the full step, ``step_kl`` (mean KL(π_old‖π) per token of the step
-        taken, nats; 0 if none was) and ``surrogate_gain``.
+        """``max_kl``, the δ of this step; ``accepted``; ``fraction`` of the full step; ``step_kl`` (mean
+        KL(π_old‖π) per token of the step taken, nats; 0 if none was); ``surrogate_gain``.
         """
         found = trpo_update(self, state, experience.batch, experience.rewards)
         return {
+            "max_kl": self.limit(state.step),
             "accepted": found.fraction > 0,
             "fraction": found.fraction,
             "step_kl": found.kl,
@@ -98,7 +106,7 @@ def trpo_update(
         parameters,
         surrogate,
         kl,
-        config.max_kl,
+        config.limit(state.step),
         config.damping,
         config.cg_iterations if config.natural else 1,
         fisher_kl,

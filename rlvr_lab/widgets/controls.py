@@ -178,7 +178,7 @@ class Controls:
         return _PRESET_NAMES.get(name, name)
 
     def lock(self, running: PolicyGradientConfig | None) -> None:
-        """Disable what is fixed while ``running`` goes on; None frees it."""
+        """Disable the settings that are fixed during the run ``running``; None enables them again."""
         self._running = running
         for name in ("world", "steps", "seed"):
             self.widgets[name].disabled = running is not None

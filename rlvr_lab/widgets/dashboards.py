@@ -53,7 +53,7 @@ class TrainingDashboard:
     """Live training: Run, Stop, Compare, Reset, and a control for every setting that matters.
 
     A control moved during a run acts from the next step on and leaves a numbered mark on the
-    curves. One run goes on at a time: starting one in another dashboard ends it, and so does
+    curves. Only one run is active at a time: starting one in another dashboard ends it, and so does
     running the cell again.
 
     Args:
@@ -122,7 +122,7 @@ class TrainingDashboard:
         self.panel.add_class("rl-dashboard")
 
     def show(self) -> None:
-        """Display the controls and, below them, the figure. A run that goes on elsewhere ends.
+        """Display the controls and, below them, the figure. A run in another dashboard ends.
 
         While ``python -m rlvr_lab store`` executes a notebook, a run starts and ends here, so that
         the stored page shows the picture of a finished run.
@@ -183,7 +183,7 @@ class TrainingDashboard:
 
     @property
     def running(self) -> bool:
-        """Whether a run goes on."""
+        """Whether a run is active."""
         return self._run is not None and self._run.going
 
     def live_config(self) -> PolicyGradientConfig:
@@ -191,7 +191,7 @@ class TrainingDashboard:
         return self._live
 
     def run(self) -> None:
-        """Start a run in a thread of its own; does nothing while one goes on."""
+        """Start a run in its own thread; does nothing while one is active."""
         with self._switching:
             if self.running:
                 self._say("A run is going on already: press Stop first.")
@@ -272,5 +272,5 @@ class TrainingDashboard:
         run.going = False
         if run is self._run:
             self._say(message or ending(run, times))
-            self._lock(None)  # before the last frame: Stop shall feel immediate
+            self._lock(None)  # before the last frame, so that Stop feels immediate
             self._refresh()

@@ -1,4 +1,4 @@
-"""Figures that are drawn again while something goes on, without a dashboard.
+"""Figures that are redrawn during a run, without a dashboard.
 
 ``watch`` follows a run in a plain loop and works wherever a notebook does; ``exact_dashboard``
 draws a picture of a pure function again when a control moves.

@@ -114,7 +114,8 @@ def test_a_mistake_is_named_and_the_answer_is_not(check: str, mistake: Seeded) -
         said = message(check, mistake.functions, seed)
         assert mistake.keyword in said
         assert f"seed={seed}" in said
-        assert len(said) < 420, "a learner should be able to take it in"
+        said = said.split("\nInputs of the call:")[0]
+        assert len(said) < 480, "a learner should be able to take it in"
         assert leaks(said, SOURCES[check]) == []
 
 
@@ -142,7 +143,7 @@ def test_the_same_seed_brings_back_the_same_numbers() -> None:
 
     first, again, other = (message("check_group_advantages", (odd,), s) for s in (5, 5, 6))
     assert first == again != other
-    assert "not one of the usual slips" in first
+    assert "not one of the common mistakes" in first
     assert message("check_group_advantages", (odd,)) != message("check_group_advantages", (odd,))
 
 
@@ -261,7 +262,7 @@ def test_an_error_inside_the_learners_function_is_quoted_with_its_line() -> None
 
     said = message("check_group_advantages", (group_advantages,))
     assert "group_advantages stopped with RuntimeError" in said
-    assert "`return rewards.view(-1, 7)`" in said
+    assert "`return rewards.view(-1, 7)` (inputs: rewards [12], group_size = 4)" in said
 
 
 def test_what_is_no_function_is_refused() -> None:
@@ -283,6 +284,33 @@ def test_numbers_that_are_not_finite_are_refused(value: torch.Tensor, word: str)
         calls.number("f", value)
 
 
+def test_a_given_seed_shows_the_inputs_and_a_fresh_one_says_how() -> None:
+    flipped = BANK["check_group_advantages"][10].functions
+    said = message("check_group_advantages", flipped, seed=3)
+    assert "\nInputs of the call:\n  rewards [12] = [" in said
+    assert "\n  group_size = 4\n  (to get the same inputs again: seed=3)" in said
+    said = message("check_group_advantages", flipped)
+    assert "Inputs of the call" not in said and "again, and to see them: seed=" in said
+    said = message("check_grpo_loss", (lambda lp, old, a, m, clip: 0.37 * lp.sum(),), seed=1)
+    assert "Inputs of the call" not in said, "the message shows them already"
+
+
+def test_grpo_handed_in_unchanged_is_recognised_from_every_seed() -> None:
+    cells = code(stubs.read(NOTEBOOKS / "solutions" / "07_grpo_biases.ipynb"))
+    space: dict[str, Any] = {"torch": torch}
+    exec(next(source for _, source in cells if source.startswith("def grpo_loss")), space)
+    for seed in range(60):
+        said = message("check_dr_grpo_loss", (space["grpo_loss"],), seed)
+        assert "nothing has changed: this is still GRPO" in said
+
+
+def test_a_result_of_the_wrong_shape_is_told_with_its_shape() -> None:
+    said = message("check_step_size", (lambda x, fx, kl: x.outer(fx),))
+    assert "must return one number" in said or "shape" in said
+    with pytest.raises(calls.Mistake, match=r"not a Tensor of shape \[4, 5\]"):
+        calls.number("f", torch.zeros(4, 5))
+
+
 @pytest.mark.parametrize("value", ["3", True, [1.0, 2.0], 1j])
 def test_what_is_not_one_number_is_refused(value: Any) -> None:
     with pytest.raises(calls.Mistake, match="one number"):
@@ -291,7 +319,7 @@ def test_what_is_not_one_number_is_refused(value: Any) -> None:
 
 def test_what_no_slip_explains_is_shown_with_its_inputs_and_both_answers() -> None:
     said = message("check_grpo_loss", (lambda lp, old, a, m, clip: 0.37 * lp.sum(),), seed=1)
-    assert "not one of the usual slips. For\n  logprobs =\n    [" in said
+    assert "not one of the common mistakes. For\n  logprobs [4, 4] =\n    [" in said
     assert "\n    [1, 1, 0, 0]\n  clip = 0.1\nit gives " in said
     assert "\nand should be " in said
     said = message("check_calibration_error", (lambda *given: 0.0,), seed=1)
@@ -301,7 +329,7 @@ def test_what_no_slip_explains_is_shown_with_its_inputs_and_both_answers() -> No
     said = message(
         "check_k3", (lambda new, old: kl.k3(new, old).detach() + 3 * (new - new.detach()),)
     )
-    assert "the value is right, but its gradient by logprobs is\n    [" in said
+    assert "the value is correct, but its gradient with respect to logprobs is\n    [" in said
 
 
 def test_an_error_of_a_later_call_does_not_hide_what_earlier_calls_show() -> None:
@@ -311,13 +339,15 @@ def test_an_error_of_a_later_call_does_not_hide_what_earlier_calls_show() -> Non
 
 
 def test_a_series_takes_as_many_functions_as_it_checks() -> None:
-    assert "hand in 3 functions, not 1" in message("check_averages", (averages.token_mean,))
+    assert "pass 3 functions to the check, not 1" in message(
+        "check_averages", (averages.token_mean,)
+    )
 
 
 def test_a_mistake_must_explain_every_call() -> None:
     cases = [kit.Case({"x": 1.0}, 2.0, 1.0), kit.Case({"x": 2.0}, 5.0, 2.0)]
     mistakes = {"doubled": lambda x: 2 * x}
-    with pytest.raises(calls.Mistake, match="not one of the usual slips"):
+    with pytest.raises(calls.Mistake, match="not one of the common mistakes"):
         kit.judge("f", cases, mistakes)
     with pytest.raises(calls.Mistake, match="doubled"):
         kit.judge("f", cases[:1], mistakes)

@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from rlvr_lab.experiments import base_models
-from rlvr_lab.experiments.base_models import PretrainingFailed, pretrain_lab, pretrain_sums
+from rlvr_lab.experiments.base_models import (
+    PretrainingFailed,
+    pretrain_codes,
+    pretrain_lab,
+    pretrain_sums,
+)
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
+from rlvr_lab.tasks.codes import Codes, CodesMixture, FactTable
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.sums import Sums
@@ -31,9 +37,21 @@ def test_a_base_that_does_not_learn_is_never_written(tmp_path, monkeypatch):
     monkeypatch.setattr(base_models, "supervised_steps", lambda *_, **__: iter([1.0]))
     with pytest.raises(PretrainingFailed, match="try another seed"):
         pretrain_sums(tmp_path / "model", log=lambda _: None)
+    with pytest.raises(PretrainingFailed, match="try another seed"):
+        pretrain_codes(tmp_path / "model", log=lambda _: None)
     with pytest.raises(PretrainingFailed, match="far from"):
         pretrain_lab(tmp_path / "model", log=lambda _: None)
     assert not (tmp_path / "model").exists()
+
+
+def test_the_shipped_base_of_the_codes_knows_the_facts_of_its_table():
+    card = json.loads((data_folder() / "models/codes/pretraining.json").read_text())
+    policy, table = load_policy("codes", "cpu"), FactTable(**card["mixture"]["table"])
+    measured = evaluate(policy, Codes(), 64, 16)
+    assert abs(measured["pass@1"] - card["measured"]["pass@1"]) < 0.05
+    found = base_models._as_taught(policy, CodesMixture(table))
+    other = base_models._as_taught(policy, CodesMixture(FactTable(table.seed + 1)))
+    assert min(found.values()) > 0.9 and max(other.values()) < 0.6
 
 
 def test_only_the_completion_is_trained():

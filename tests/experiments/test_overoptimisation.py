@@ -10,6 +10,7 @@ from rlvr_lab.experiments.overoptimisation import (
     ProxyConfig,
     best_of_n_curve,
     fitted_proxy,
+    optimum_curve,
     record_proxy,
 )
 from rlvr_lab.policy.data import data_folder
@@ -65,6 +66,15 @@ def test_best_of_n_agrees_with_drawing_n_answers():
     assert one["kl"] == 0 and eight["proxy"] > one["proxy"] + 1
 
 
+def test_no_policy_has_more_proxy_than_the_optimum_at_its_kl():
+    config = ProxyConfig("optimum", pairs=3000, flip=0.0)
+    far, near = (optimum_curve(config, [beta], pool=2**14)[0] for beta in (0.5, 2.0))
+    assert far["kl"] > near["kl"] > 0 and far["proxy"] > near["proxy"] > 0
+    best = best_of_n_curve(replace(config, optimiser="best_of_n"), [2, 4, 8], pool=2**14)
+    for one in best:  # J(π*) ≥ J(best-of-n), with the same pool
+        assert far["proxy"] - 0.5 * far["kl"] >= one["proxy"] - 0.5 * one["kl"] - 0.01
+
+
 def test_bad_values_are_named():
     for field, value in {
         "optimiser": "dpo",
@@ -79,6 +89,8 @@ def test_bad_values_are_named():
             ProxyConfig(**{field: value})
     with pytest.raises(ValueError, match="best_of_n_curve"):
         next(train(ProxyConfig("best_of_n", pairs=100)))
+    with pytest.raises(ValueError, match="optimum_curve"):
+        next(train(ProxyConfig("optimum", pairs=100)))
     with pytest.raises(ValueError, match="pool"):
         best_of_n_curve(ProxyConfig("best_of_n"), [1024], pool=1024)
     with pytest.raises(ValueError, match="seeds"):

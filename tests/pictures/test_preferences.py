@@ -44,3 +44,37 @@ def test_a_reliability_diagram_has_a_mark_for_each_bin_that_is_not_empty():
     np.testing.assert_allclose(marks.get_offsets(), [[0.11, 0.5], [0.9, 1.0]])
     small, large = sorted(marks.get_sizes())
     assert large > small
+
+
+def test_the_pull_keeps_the_setting_before_as_a_grey_line():
+    figure = plots.plot_pull([(True, False, 0.0), (False, True, 0.5)])
+    for ax in figure.axes:
+        before, now = ax.lines
+        assert before.get_linestyle() == "--" and now.get_linestyle() == "-"
+    weight = figure.axes[0].lines[1].get_ydata()
+    np.testing.assert_allclose(weight, weight[0])  # a mean does not depend on the length
+    assert weight[0] > 0.5  # and the margin is not yet reached
+
+
+def test_the_weight_of_a_pair_is_a_half_at_margin_zero():
+    ax = plots.plot_pair_weight(0.5)
+    x, y = ax.lines[1].get_data()
+    assert y[x == 0] == 0.5 and y[0] > 0.99 and y[-1] < 0.01
+
+
+def test_published_ranges_are_coloured_by_whether_they_beat_the_start():
+    figure = plots.plot_published_ranges(
+        {"A": (1.0, 2.0, "two settings"), "B": (3.0, 3.0, "one setting")}, ("SFT", 2.5), "score"
+    )
+    line, a, b = figure.axes[0].lines
+    assert line.get_xdata()[0] == 2.5
+    assert a.get_color() != b.get_color()
+    assert "3 (one setting)" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_optimum_and_a_run_on_pairs_are_drawn_from_their_numbers():
+    ax = plots.plot_optimum([0.5, 0.5], [0.1, 0.9], [2.0, 1.0], beta=1.0)
+    assert [bar.get_height() for bar in ax.patches] == [0.5, 0.5, 0.9, 0.1]
+    records = [{"step": s, "length": 1.0 * s, "gold": -s, "kl": 0.0} for s in (0, 5)]
+    figure = plots.plot_pair_run({"before": records, "now": records})
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [0.0, 5.0]

@@ -35,6 +35,7 @@ FAR = {"damping": 0.02, "cg_iterations": 4, "seed": 2}
 CASES = {
     "two steps": {"steps": 2},
     "plain gradient": {"natural": False},
+    "the limit falls": {"steps": 3, "delta_schedule": "quadratic"},
     "little damping": {"damping": 0.03, "cg_iterations": 8, "seed": 1},
     "one iteration": {"cg_iterations": 1, "damping": 1.0},
     "one group in the matrix": {"fisher_groups": 1, "prompts_per_step": 4},

@@ -106,25 +106,32 @@ def place(model: nn.Module, weights: list[Tensor], step: Tensor) -> None:
         parameter.copy_(weight + piece.view_as(weight))
 
 
-def update(config, model, answers: list[Answer], advantages: list[float]) -> dict:
+def limit(config, step: int) -> float:
+    """δ at step t = 1 … T."""
+    shares = {"constant": 1.0, "quadratic": ((config.steps - step + 1) / config.steps) ** 2}
+    return config.max_kl * shares[config.delta_schedule]
+
+
+def update(config, model, answers: list[Answer], advantages: list[float], delta: float) -> dict:
     """Direction, length, backtracking."""
     before = surrogate(config, model, answers, advantages)
     gradient = gradient_of(before, model)
     nothing = {"accepted": False, "fraction": 0.0, "step_kl": 0.0, "surrogate_gain": 0.0}
+    nothing["max_kl"] = delta
     if not any(advantages):
         return nothing
     product = fisher(config, model, answers)
     direction = solve(product, gradient, config.cg_iterations) if config.natural else gradient
-    full = math.sqrt(2 * config.max_kl / float(direction @ product(direction))) * direction
+    full = math.sqrt(2 * delta / float(direction @ product(direction))) * direction
     weights, old = snapshot(model), tables(config, model, answers)
     for k in range(config.line_search_tries):
         place(model, weights, full * 0.5**k)
         with torch.no_grad():
             gain = float(surrogate(config, model, answers, advantages) - before)
         kl = kl_between(old, tables(config, model, answers))
-        if gain > 0 and kl <= config.max_kl:
+        if gain > 0 and kl <= delta:
             found = {"accepted": True, "fraction": 0.5**k, "step_kl": kl}
-            return found | {"surrogate_gain": gain}
+            return found | {"surrogate_gain": gain, "max_kl": delta}
     place(model, weights, torch.zeros_like(full))
     return nothing
 
@@ -139,4 +146,4 @@ def train(config, model: nn.Module, reference: nn.Module) -> Iterator[dict]:
         size = config.group_size
         groups = [rewards[i : i + size] for i in range(0, len(rewards), size)]
         advantages = [a for group in groups for a in compare(group, lambda r: 1.0)]
-        yield record | update(config, model, answers, advantages)
+        yield record | update(config, model, answers, advantages, limit(config, step))

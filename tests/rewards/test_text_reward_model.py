@@ -93,7 +93,7 @@ def test_ppo_can_follow_it() -> None:
 def test_bad_input_is_named(tmp_path, policy) -> None:
     with pytest.raises(ValueError, match="count: need at least 1"):
         preference_pairs(policy, Sums(), 0)
-    with pytest.raises(ValueError, match="flip: must be a chance"):
+    with pytest.raises(ValueError, match="flip: must be a probability"):
         preference_pairs(policy, Sums(), 1, flip=1.5)
     with pytest.raises(ValueError, match="pairs, held_out"):
         fit_reward_model([], [])

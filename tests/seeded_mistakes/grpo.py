@@ -81,7 +81,7 @@ GROUP = [
     seeded("too large", lambda r, n: z(r, n, eps=0.1)),
     seeded("sign is flipped", lambda r, n: -z(r, n)),
     seeded("std is that of the whole batch", std_of_the_batch),
-    seeded("over `rewards`", z_written_over_rewards),
+    seeded("overwrites its input `rewards`", z_written_over_rewards),
     seeded("wrong shape", lambda r, n: z(r, n).view(-1, n)),
     seeded("must return a torch.Tensor", z_in_numpy),
     seeded("wrong dtype", lambda r, n: z(r, n).round().long()),
@@ -124,7 +124,7 @@ LOO = [
     seeded("does not divide by a standard deviation", lambda r, n: loo(r, n) / std_rows(r, n)),
     seeded("upside down", lambda r, n: centred(r, n) * (n - 1) / n),
     seeded("summed, not averaged", lambda r, n: r - ((r - loo(r, n)) * (n - 1))),
-    seeded("over `rewards`", lambda r, n: r.copy_(loo(r, n))),
+    seeded("overwrites its input `rewards`", lambda r, n: r.copy_(loo(r, n))),
     seeded("wrong shape", lambda r, n: loo(r, n)[:, None]),
 ]
 
@@ -228,11 +228,12 @@ MASK = [
     seeded("one token too many", one_too_many),
     seeded("cut off", needs_an_end),
     seeded("runs to the last", up_to_the_last),
+    seeded("until a second one", lambda ids, eos: (ids == eos).cumsum(1) <= 1),
     seeded("first token of each answer", shifted),
     seeded("only the end-of-sequence", lambda ids, eos: ids == eos),
     seeded("wrong dtype", lambda ids, eos: right_mask(ids, eos).int()),
     seeded("wrong shape", lambda ids, eos: right_mask(ids, eos).sum(1).bool()),
-    seeded("over `completion_ids`", lambda ids, eos: ids.sub_(eos).bool()),
+    seeded("overwrites its input `completion_ids`", lambda ids, eos: ids.sub_(eos).bool()),
 ]
 
 
@@ -308,7 +309,9 @@ WEIGHTS = [
     seeded("longest answer", weights(constant=lambda o, n: [1 / (len(o) * max(o)) for _ in o])),
     seeded("wrong shape", weights(lambda o, n: [1 / sum(o)])),
     seeded("must return a list", weights(lambda o, n: 1 / sum(o))),
-    seeded("over `lengths`", weights(lambda o, n: [1 / o.pop() for _ in range(len(o))])),
+    seeded(
+        "overwrites its input `lengths`", weights(lambda o, n: [1 / o.pop() for _ in range(len(o))])
+    ),
 ]
 
 
@@ -393,7 +396,10 @@ GRPO = [
     seeded("no gradient flows", lambda *x: grpo(*x).detach()),
     seeded("where the clip is active", but(act=through_the_clip)),
     seeded("one number an answer", but(reduce=lambda s, m: -(s * m).sum(1) / m.sum(1))),
-    seeded("over `logprobs`", lambda lp, old, a, m, clip: grpo(lp, old, a, m, clip) * over(lp)),
+    seeded(
+        "overwrites its input `logprobs`",
+        lambda lp, old, a, m, clip: grpo(lp, old, a, m, clip) * over(lp),
+    ),
 ]
 
 
@@ -428,7 +434,7 @@ DR_GRPO = [
     seeded("raw rewards", dr(lambda r, n: r)),
     seeded("over the whole batch", dr(lambda r, n: r - r.mean())),
     seeded("sign is flipped", lambda *x: -dr()(*x)),
-    seeded("over `rewards`", dr(lambda r, n: r.copy_(centred(r, n)))),
+    seeded("overwrites its input `rewards`", dr(lambda r, n: r.copy_(centred(r, n)))),
 ]
 
 

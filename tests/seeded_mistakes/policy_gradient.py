@@ -122,7 +122,7 @@ BANK: dict[str, list[Seeded]] = {
             lambda r, m, g: reward_to_go(r * m, m, g)[:, :1].expand_as(r) * m,
         ),
         seeded("immediate reward", lambda r, m, g: r * m),
-        seeded("writes its result over", rewards_overwritten),
+        seeded("overwrites its input", rewards_overwritten),
     ],
     "check_optimal_baseline": [
         seeded("mean reward", lambda s, r: r.mean()),

@@ -62,12 +62,31 @@ def mean(gaps):
     return sum(gaps) / len(gaps)
 
 
+def ece_in(place, c, r, bins):
+    total = 0.0
+    for b in range(bins):
+        here = place == b
+        if here.any():
+            total += here.sum() / len(c) * (c[here].mean() - r[here].mean()).abs()
+    return total
+
+
+def ece_between(c, r, bins):
+    place = torch.full_like(c, -1)
+    for b in range(bins):
+        place[(c > b / bins) & (c < (b + 1) / bins)] = b
+    return ece_in(place, c, r, bins)
+
+
 BANK: dict[str, list[Seeded]] = {
     "check_bradley_terry_loss": [
         seeded("sign is flipped", lambda w, x: F.logsigmoid(w - x).mean()),
         seeded("are exchanged", lambda w, x: bt(x - w)),
         seeded("logarithm is missing", lambda w, x: -torch.sigmoid(w - x).mean()),
         seeded("sigmoid is missing", lambda w, x: (x - w).mean()),
+        seeded("rounds to 0", lambda w, x: -torch.log(torch.sigmoid(w - x)).mean()),
+        seeded("rounds to 0", lambda w, x: torch.log(1 + torch.exp(x - w)).mean()),
+        seeded("rounds to 0", lambda w, x: -torch.log(w.exp() / (w.exp() + x.exp())).mean()),
         seeded("by itself", lambda w, x: -(F.logsigmoid(w) + F.logsigmoid(-x)).mean()),
         seeded("averaged before", lambda w, x: -F.logsigmoid((w - x).mean())),
         seeded("added up; average", lambda w, x: -F.logsigmoid(w - x).sum()),
@@ -76,6 +95,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("no gradient flows", lambda w, x: bt(w - x).detach()),
     ],
     "check_regularised_optimum": [
+        seeded("too large or too small", lambda p, r, b: normal(p * (r / b).exp())),
         seeded("reference is not in it", lambda p, r, b: torch.softmax(r / b, 0)),
         seeded("do not add up to 1", lambda p, r, b: p * (r / b).exp()),
         seeded("β multiplies", lambda p, r, b: torch.softmax(p.log() + b * r, 0)),
@@ -190,6 +210,10 @@ BANK: dict[str, list[Seeded]] = {
         ),
         seeded("largest gap", lambda c, r, k: ece(c, r, k, weigh=False, reduce=max)),
         seeded("fixed at 15", lambda c, r, k: ece(c, r, 15)),
+        seeded("1 are in no bin", lambda c, r, k: ece_in((c * k).long(), c, r, k)),
+        seeded("bin of their own", lambda c, r, k: ece_in((c * k).long(), c, r, k + 1)),
+        seeded("closed on the right", lambda c, r, k: ece_in((c * k).ceil().long() - 1, c, r, k)),
+        seeded("open on both sides", ece_between),
         seeded("accuracy", lambda c, r, k: r.mean()),
         seeded("nan", ece_with_empty_bins),
     ],

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from tests.seeded_mistakes.kit import Seeded, seeded
@@ -19,6 +20,23 @@ def weights_of(new, old, mask):
 
 def fisher(pi, v, damping):
     return pi * v - pi * (pi @ v) + damping * v
+
+
+def with_the_matrix(pi, v, damping):
+    return (torch.diag(pi) - torch.outer(pi, pi)) @ v + damping * v
+
+
+def with_the_matrix_in_numpy(pi, v, damping):
+    p = pi.numpy()
+    return torch.tensor((np.diag(p) - np.outer(p, p)) @ v.numpy()) + damping * v
+
+
+def with_lists(pi, v, damping):
+    matrix = [
+        [p * ((i == j) - q) for j, q in enumerate(pi.tolist())] for i, p in enumerate(pi.tolist())
+    ]
+    rows = [sum(m * x for m, x in zip(row, v.tolist(), strict=True)) for row in matrix]
+    return torch.tensor(rows, dtype=v.dtype) + damping * v
 
 
 def steepest_descent(product, b, iterations):
@@ -74,6 +92,24 @@ def both(gain, kl, limit):
     return gain > 0 and kl <= limit
 
 
+def falls_through(evaluate, limit, shrink, tries):
+    fraction = 1.0
+    for _ in range(tries):
+        if both(*evaluate(fraction), limit):
+            return fraction
+        fraction *= shrink
+    return fraction
+
+
+def largest_gain(evaluate, limit, shrink, tries):
+    best, most = 0.0, 0.0
+    for k in range(tries):
+        gain, kl = evaluate(shrink**k)
+        if kl <= limit and gain > most:
+            best, most = shrink**k, gain
+    return best
+
+
 def number_of_the_try(evaluate, limit, shrink, tries):
     for k in range(tries):
         if both(*evaluate(shrink**k), limit):
@@ -122,7 +158,10 @@ BANK: dict[str, list[Seeded]] = {
         seeded("added to every entry", lambda p, v, d: fisher(p, v, 0.0) + d),
         seeded("entry by entry", lambda p, v, d: p * v - p * p * v + d * v),
         seeded("this is a matrix", lambda p, v, d: p.diag() - p.outer(p) + d * torch.eye(len(p))),
-        seeded("as vᵀFv", lambda p, v, d: v @ fisher(p, v, d)),
+        seeded("like vᵀFv", lambda p, v, d: v @ fisher(p, v, d)),
+        seeded("K × K matrix is built", with_the_matrix),
+        seeded("K × K matrix is built", with_the_matrix_in_numpy),
+        seeded("K × K matrix is built", with_lists),
     ],
     "check_conjugate_gradient": [
         seeded("residual grows", lambda f, b, k: conjugate(f, b, k, sign=1)),
@@ -138,7 +177,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("direction is returned", lambda f, b, k: conjugate(f, b, k, give="p")),
         seeded("too few", lambda f, b, k: conjugate(f, b, k - 1)),
         seeded("too many", lambda f, b, k: conjugate(f, b, k + 1)),
-        seeded("writes its result over", in_place),
+        seeded("overwrites its input", in_place),
     ],
     "check_step_size": [
         seeded("½ of the quadratic", lambda x, f, kl: math.sqrt(kl / (x @ f))),
@@ -162,8 +201,11 @@ BANK: dict[str, list[Seeded]] = {
         seeded("one fraction too many", lambda *a: search(*a, good=both, places=range(a[3] + 1))),
         seeded("one fraction too few", lambda *a: search(*a, good=both, places=range(a[3] - 1))),
         seeded("no step at all", lambda *a: search(*a, good=both, otherwise=a[2] ** (a[3] - 1))),
+        seeded("the fraction after the last one is returned", falls_through),
+        seeded("fraction with the largest gain", largest_gain),
+        seeded("gains exactly 0", lambda *a: search(*a, good=lambda g, kl, m: g >= 0 and kl <= m)),
         seeded(
-            "shrink by a factor",
+            "the last one times `shrink`",
             lambda *a: search(*a, good=both, give=lambda k: 1 - k * (1 - a[2])),
         ),
         seeded("number of the try", number_of_the_try),

@@ -60,7 +60,7 @@ def test_what_makes_no_sense_is_named(sums) -> None:
     with pytest.raises(ValueError, match=r"^count: need at least 1 pair, got 0"):
         preference_pairs(*sums, 0)
     for flip in (-0.1, 1.1):
-        with pytest.raises(ValueError, match=r"^flip: must be a chance"):
+        with pytest.raises(ValueError, match=r"^flip: must be a probability"):
             preference_pairs(*sums, 1, flip=flip)
     pair = [("7?=7", "7?=1")]
     for pairs, held_out in ((pair, []), ([], pair), ([], [])):

@@ -1,0 +1,46 @@
+"""The pictures of over-optimisation show the numbers that they are given."""
+
+import numpy as np
+
+from rlvr_lab import pictures as plots
+from rlvr_lab.exact.optimal_policy import best_of_n_kl_bound, binary_best_of_n
+
+LOOKS = {"a": ("policy", "-"), "b": ("kl", "--")}
+
+
+def test_a_curve_ends_where_fewer_than_half_of_its_seeds_remain():
+    values = np.array([[0.0, 1.0, 2.0], [0.0, 3.0, np.nan], [0.0, np.nan, np.nan]])
+    ax = plots.plot_equal({"a": values}, LOOKS, [1.0, 2.0, 3.0], zero="start")
+    np.testing.assert_allclose(ax.lines[-1].get_xydata(), [[1.0, 0.0], [2.0, 2.0]])
+    assert "a (n = 3)" in [text.get_text() for text in ax.texts]
+
+
+def test_panels_at_equal_abscissa_share_one_legend():
+    curves = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
+    figure = plots.plot_panels_at_equal(
+        {"proxy": curves, "gold": curves}, LOOKS, [0, 1, 2], ["u", "v"]
+    )
+    assert [ax.get_title() for ax in figure.axes] == ["proxy", "gold"]
+    assert len(figure.legends[0].get_texts()) == 2
+
+
+def test_the_kl_of_best_of_n_is_drawn_over_powers_of_two():
+    ax = plots.plot_best_of_n_kl(0.1, best_of_n_kl_bound, lambda p, n: binary_best_of_n(p, n)[1])
+    formula, truth = ax.lines[:2]
+    assert formula.get_ydata()[-1] > truth.get_ydata()[-1]
+    np.testing.assert_allclose(truth.get_ydata()[-1], -np.log(0.1))
+    assert [label.get_text() for label in ax.get_xticklabels()][:4] == ["1", "2", "4", "8"]
+
+
+def test_fitted_forms_are_drawn_over_the_measured_points():
+    points = {"a": (np.array([[1.0, 2.0], [1.0, 2.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]))}
+    figure = plots.plot_forms(points, {"a": {"x": lambda d: d, "2x": lambda d: 2 * d}}, {"a": "kl"})
+    dots, first, second = figure.axes[0].lines
+    np.testing.assert_allclose(dots.get_ydata(), [2.0, 3.0])
+    assert second.get_ydata()[-1] == 2 * first.get_ydata()[-1] == 4.0
+
+
+def test_each_seed_is_a_dot_and_the_bar_is_their_mean():
+    ax = plots.plot_seeds({"a": [1.0, 3.0], "b": [2.0, 2.0]}, {"a": "kl", "b": "policy"}, "gain")
+    assert ax.lines[0].get_ydata().tolist() == [1.0, 3.0]
+    assert ax.lines[1].get_ydata().tolist() == [2.0, 2.0]

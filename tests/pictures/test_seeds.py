@@ -1,0 +1,18 @@
+"""The four curves over seeds: means, the level of guessing, and how many seeds."""
+
+import numpy as np
+
+from rlvr_lab.pictures.seeds import plot_training_over_seeds
+
+
+def test_each_panel_shows_the_mean_over_seeds_and_the_first_one_the_level_of_guessing():
+    keys = ("pass_rate", "kl", "length", "entropy")
+    curves = {key: np.array([[0.1, 0.5], [0.3, 0.7]]) + i for i, key in enumerate(keys)}
+    curves["pass_rate"] -= 0.05
+    figure = plot_training_over_seeds(curves, guessing=0.1)
+    for ax, key in zip(figure.axes, keys, strict=True):
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), curves[key].mean(axis=0))
+        np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 2])
+    assert figure.axes[0].lines[1].get_ydata() == [0.1, 0.1]
+    assert "2 seeds" in figure._suptitle.get_text()
+    assert [len(ax.lines) for ax in figure.axes] == [2, 1, 1, 1]
