@@ -12,6 +12,9 @@ with tokens drawn from π itself (notebook 06; arXiv:2506.09477):
 | k2        | biased                   | ∇KL(π‖π_ref), the reverse KL           |
 | k3        | KL(π‖π_ref)              | ∇KL(π_ref‖π), the *forward* KL         |
 | ρ·k3      | KL(π‖π_ref)              | ∇KL(π‖π_ref), ρ = π / sg(π)            |
+
+The table takes the whole answer as one action. Summed per token, as a loss does, the gradients are those of
+the KLs of each *next token*, with the prefixes held fixed (``exact.kl_gradients``).
 """
 
 from collections.abc import Callable
@@ -106,9 +109,10 @@ def kl_penalty(
 ) -> Float[Tensor, ""]:
     """β · average(ρ · estimator(log π, log π_ref)): the KL term as a *loss*.
 
-    Without ``ratio``, ρ = 1 and k3 pulls along the forward KL (table above). With
-    ``token_ratio(…)``, whose gradient flows, ρ·k3 pulls along the reverse KL, and stays right when
-    the tokens were drawn from π_old: DeepSeek-V3.2's correction (arXiv:2512.02556), TRL's default.
+    Without ``ratio``, ρ = 1 and k3 pulls along the forward KL of each next token (table above). With
+    ``token_ratio(…)``, whose gradient flows, ρ·k3 pulls along the reverse KL of each next token, also when
+    the token was drawn from π_old, at prefixes as π_old reached them: DeepSeek-V3.2's correction
+    (arXiv:2512.02556), TRL's default.
 
     Raises:
         ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``, or when a
