@@ -46,7 +46,7 @@ def plot_equal(
     ax: Axes | None = None,
     zero: str = "",
 ) -> Axes:
-    """One curve per label at equal x, with bands over seeds and the label at the curve's end.
+    """One curve per label at equal x, with bands over seeds; named at their ends where all end together.
 
     Args:
         curves: label → [S, G]; NaN where a seed did not get that far. A curve ends where its first seed
@@ -72,7 +72,11 @@ def plot_equal(
         ends.append((float(grid[last]), mean, f"{label} (n = {len(values)})", COLOURS[colour]))
     ax.get_legend().remove()
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    label_ends(ax, ends)
+    stops = [x for x, *_ in ends]
+    if max(stops) - min(stops) <= 0.1 * (max(stops) - grid[0]):
+        label_ends(ax, ends)
+    else:  # the label of a curve that ends in the middle would cover the others
+        plain_legend(ax, loc="best")
     return ax
 
 
