@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     what = "measure PPO's implementation details"
     add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
     what = "which problems a model can solve at all, before and after RL"
-    command = add("coverage", _coverage, what, tables=8, bases=Path("../bases"))
+    command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
     what = "train with and without a baseline"
