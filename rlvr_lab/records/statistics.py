@@ -11,14 +11,14 @@ def bootstrap_band(
     """Mean over seeds and a bootstrap band for that mean.
 
     Args:
-        curves: [S, T], one row a seed; NaN where a seed has no value.
+        curves: [S, T], one row per seed; NaN where a seed has no value.
         level: coverage of the band.
         resamples: number of bootstrap resamples of the seeds.
         seed: of the resampling.
 
     Returns:
-        ``(mean, low, high)``, each [T]. Percentile bootstrap over *seeds*: with S = 5 it is a rough
-        band, so say n beside it.
+        ``(mean, low, high)``, each [T]. The band is a percentile bootstrap over *seeds*. With S = 5 it
+        is rough, so report the number of seeds with it.
 
     Raises:
         ValueError: when ``curves`` is not [S, T] or ``level`` not in (0, 1).
@@ -39,7 +39,7 @@ def bootstrap_band(
         total = (~np.isnan(curves)).sum(axis=0)
         mean = np.nansum(curves, axis=0) / np.where(total == 0, np.nan, total)
     empty = np.isnan(means).all(axis=0)
-    means[:, empty] = 0.0  # nanpercentile warns on an all-NaN column; it is set back below
+    means[:, empty] = 0.0  # nanpercentile warns about an all-NaN column; restored below
     low, high = np.nanpercentile(means, [50 * (1 - level), 50 * (1 + level)], axis=0)
     low[empty] = high[empty] = np.nan
     return mean, low, high
