@@ -155,10 +155,9 @@ def _in_parts(
 
 
 def _distinct(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows without repeated answers to the same prompt, shortest first.
+    """Rows of which no two are the same answer to the same prompt, shortest first.
 
-    Also returns, for each wanted row, the position of its equal among them. Autograd adds the gradients
-    of equal rows.
+    Also, for each wanted row, the place of its twin among them: gradient adds up over twins by itself.
     """
     ids = batch.completion_ids.masked_fill(~batch.attention_mask, -1)[wanted]
     key = torch.cat([batch.lengths[wanted, None], wanted[:, None] // batch.group_size, ids], dim=1)

@@ -1,8 +1,7 @@
-"""A language model's body with a scalar output: value models and reward models.
+"""A language model's body with one number for an output: value models and reward models.
 
-A value model uses the number at every token, V(s_t); a reward model uses the number at the last token.
-The body is that of a causal language model, so the number at a position depends only on the tokens up
-to that position.
+A value model reads off a number at every token, V(s_t); a reward model one at the last token. The body
+is that of a causal language model, so the number at a position depends on what stands before it alone.
 """
 
 import copy
@@ -20,11 +19,11 @@ __all__ = ["ScalarModel", "answer_scores", "token_values"]
 
 
 class ScalarModel(nn.Module):
-    """A body and a scalar head.
+    """Body and scalar head.
 
     Args:
         body: a transformer that returns ``last_hidden_state``.
-        zero_head: start with output 0 everywhere; otherwise with weights of size 1/√(width + 1).
+        zero_head: start with the output 0 everywhere; otherwise weights of 1/√(width + 1).
         seed: of the head's weights.
     """
 
@@ -43,12 +42,12 @@ class ScalarModel(nn.Module):
 
     @classmethod
     def from_policy(cls, policy: Policy, zero_head: bool = True, seed: int = 0) -> "ScalarModel":
-        """A separate, trainable body with the policy's current weights."""
+        """A body of its own with the policy's present weights, trainable."""
         body = copy.deepcopy(policy.model.base_model).requires_grad_(True)
         return cls(body, zero_head, seed)
 
     def forward(self, ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        """One number per position; ``mask`` is 1 on real tokens, with padding on either side."""
+        """One number at every position; ``mask`` is 1 on real tokens, wherever the padding is."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         output = self.body(input_ids=ids, attention_mask=mask, position_ids=positions)
         return self.head(output.last_hidden_state).squeeze(-1)
@@ -66,13 +65,14 @@ def answer_scores(
 ) -> Float[Tensor, " B"]:
     """Score of each text: the number at its last token, in the *reward model's* vocabulary.
 
-    The input is text and not ids, because an id stands for different words in the two vocabularies.
+    Texts and not ids cross from the policy to the reward model: the same ids mean other words in
+    another vocabulary.
 
     Raises:
-        ValueError: when there is no text, or a text is empty.
+        ValueError: when there is no text, or one has no token.
     """
     if not texts or not all(texts):
-        raise ValueError("texts: need at least one text, and no empty ones")
+        raise ValueError("texts: need at least one text, and none of them empty")
     device = model.head.weight.device
     encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
     ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
