@@ -39,7 +39,7 @@ def bootstrap_band(
         total = (~np.isnan(curves)).sum(axis=0)
         mean = np.nansum(curves, axis=0) / np.where(total == 0, np.nan, total)
     empty = np.isnan(means).all(axis=0)
-    means[:, empty] = 0.0  # nanpercentile warns about an all-NaN column; restored below
+    means[:, empty] = 0.0  # nanpercentile warns on an all-NaN column; it is set back below
     low, high = np.nanpercentile(means, [50 * (1 - level), 50 * (1 + level)], axis=0)
     low[empty] = high[empty] = np.nan
     return mean, low, high
