@@ -1,6 +1,7 @@
 """The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,overoptimise,dpo,…} …``."""
 
 import argparse
+import shlex
 import signal
 import sys
 from dataclasses import Field, fields, replace
@@ -16,6 +17,7 @@ from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
+from rlvr_lab.experiments.critics import record_critics
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for a mistake in the arguments)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
+    options.command = "python -m rlvr_lab " + shlex.join(map(str, arguments))
     try:
         return options.run(options)
     except (ValueError, FileNotFoundError, PretrainingFailed, NonFiniteLossError) as error:
@@ -78,7 +80,12 @@ def _parser() -> argparse.ArgumentParser:
 
     data = data_folder()
     what = "measure PPO's implementation details"
-    add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    out = data / "runs" / "ppo_details.json"
+    command = add("ppo-details", _ppo_details, what, seeds=5, out=out)
+    command.add_argument("--first", type=int, default=0, help="first seed")
+    command.add_argument("--only", nargs="+", metavar="NAME", help="only these rows")
+    what, out = "measure what PPO's critics explain", data / "runs" / "ppo_critics.json"
+    add("ppo-critics", _ppo_critics, what, seeds=5, steps=20, out=out)
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=8, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
@@ -247,8 +254,13 @@ def _progress(record: dict[str, Any]) -> str:
 
 
 def _ppo_details(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(DETAILS), []
-    for run in tqdm(measure_details(options.seeds), total=total, unit="run"):
+    known = {detail.name: detail for detail in DETAILS}
+    names = options.only or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--only: {unknown[0]!r} is none of {', '.join(known)}")
+    runs = []
+    measured = measure_details(options.seeds, details=[known[n] for n in names], first=options.first)
+    for run in tqdm(measured, total=options.seeds * len(names), unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"details: {options.out}")
@@ -285,6 +297,13 @@ def _kl_runs(options: argparse.Namespace) -> int:
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"runs: {options.out}")
+    return 0
+
+
+def _ppo_critics(options: argparse.Namespace) -> int:
+    recording = record_critics(options.seeds, options.steps)
+    recording.command = options.command
+    print(f"recording: {recording.save(options.out)}")
     return 0
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.kl import k1
 
-__all__ = ["gae", "token_rewards", "whiten"]
+__all__ = ["gae", "mean_and_std", "token_rewards", "whiten"]
 
 BT = Float[Tensor, "B T"]
 Mask = Bool[Tensor, "B T"]
@@ -97,16 +97,21 @@ def gae(rewards: BT, values: BT, mask: Mask, gamma: float = 1.0, lam: float = 0.
     return advantages
 
 
-def whiten(x: BT, mask: Mask, shift_mean: bool = True, eps: float = 1e-8) -> BT:
-    """(x − mean)/std over the trained tokens; without ``shift_mean`` the mean stays.
+def mean_and_std(x: BT, mask: Mask) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Mean and standard deviation over the trained tokens."""
+    mean = masked_mean(x, mask)
+    return mean, masked_mean((x - mean).square(), mask).sqrt()
 
-    Advantages are whitened with the shift, rewards without: a shift of every token's reward would pay
-    for length.
+
+def whiten(x: BT, mask: Mask, shift_mean: bool = True, eps: float = 1e-8) -> BT:
+    """(x − mean)/std over the trained tokens; without ``shift_mean`` the mean is put back.
+
+    Advantages are whitened with the shift, rewards without it. The second is x/std + mean·(1 − 1/std): it
+    adds a constant to the reward of every token, which pays for length or taxes it.
 
     >>> whiten(torch.tensor([[1.0, 3.0, 99.0]]), torch.tensor([[True, True, False]]))
     tensor([[-1.,  1.,  0.]])
     """
-    mean = masked_mean(x, mask)
-    std = masked_mean((x - mean).square(), mask).sqrt()
+    mean, std = mean_and_std(x, mask)
     whitened = (x - mean) / (std + eps) + (0.0 if shift_mean else mean)
     return torch.where(mask, whitened, 0.0)

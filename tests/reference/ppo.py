@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference.adam import Adam
-from tests.reference.plain import Answer, clip_norm, entropy_of, frozen, logits_of, sample
+from tests.reference.plain import (
+    TOKENIZER,
+    Answer,
+    clip_norm,
+    entropy_of,
+    frozen,
+    logits_of,
+    sample,
+)
 from tests.reference.record import describe, exact_lengths, mean, reward
 
 CHARACTERS = string.digits + string.ascii_lowercase + "+.?=<>/_"
@@ -23,21 +31,46 @@ def score(scalar, text: str) -> Tensor:
 
 
 class Value(nn.Module):
-    """V(s): a body that starts as the policy's, and a linear head, of zeros or of small numbers."""
+    """V(s): a body that starts as the policy's, and a head that is a line or a small network.
+
+    The network also reads how probable the digits so far were: the smallest probability, and the latest.
+    """
 
     def __init__(self, config, model) -> None:
         super().__init__()
         self.body, width = copy.deepcopy(model.model), model.config.hidden_size
-        noise = torch.randn(width, generator=torch.Generator().manual_seed(config.seed))
-        start = 0 * noise if config.zero_value_head else noise / math.sqrt(width + 1)
-        self.head = nn.ParameterList([start[None], torch.zeros(1)])
+        self.confident, zero = config.critic == "confidence", 0 if config.zero_value_head else 1
+        generator = torch.Generator().manual_seed(config.seed)
+        if self.confident:
+            shapes = (64, width + 2), (1, 64)
+            first, last = (
+                torch.empty(s).uniform_(-(s[1] ** -0.5), s[1] ** -0.5, generator=generator)
+                for s in shapes
+            )
+            self.head = nn.ParameterList([first, torch.zeros(64), zero * last, torch.zeros(1)])
+        else:
+            noise = torch.randn(width, generator=generator)
+            start = zero * noise / math.sqrt(width + 1)
+            self.head = nn.ParameterList([start[None], torch.zeros(1)])
 
     def forward(self, answer: Answer) -> Tensor:
         """V of the state before each trained token."""
         ids = torch.tensor([answer.prompt_ids + answer.ids])
         hidden = self.body(input_ids=ids).last_hidden_state[0]
-        before = [len(answer.prompt_ids) + t - 1 for t in answer.trained]
-        return hidden[before] @ self.head[0][0] + self.head[1]
+        hidden = hidden[[len(answer.prompt_ids) + t - 1 for t in answer.trained]]
+        if not self.confident:
+            return hidden @ self.head[0][0] + self.head[1]
+        sure = torch.tensor([self.sure(answer, t) for t in answer.trained])
+        inner = torch.cat([hidden, sure], dim=1) @ self.head[0].T + self.head[1]
+        return 3 * (inner.clamp(min=0) @ self.head[2][0] + self.head[3])
+
+    @staticmethod
+    def sure(answer: Answer, t: int) -> list[float]:
+        """The smallest and the latest probability of the digits that were chosen before token t."""
+        words = TOKENIZER.convert_ids_to_tokens(answer.ids)
+        seen = [s for s in answer.trained if s < t and words[s] in string.digits]
+        found = [math.exp(float(answer.old[s])) for s in seen]
+        return [min(found), found[-1]] if found else [1.0, 1.0]
 
 
 @dataclass
@@ -50,6 +83,7 @@ class Row:
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    earned: Tensor
 
 
 def flat(rows: list[Row], name: str) -> Tensor:
@@ -123,7 +157,10 @@ class Run:
         forgets = "end-untrained" in self.config.KIND and not answer.truncated and n > 1
         keep = slice(0, n - 1 if forgets else n)
         tokens, old = answer.trained[keep], answer.old[answer.trained][keep]
-        return Row(answer, tokens, old, values[keep], gain[keep], (gain + values)[keep])
+        power = self.config.gamma ** torch.arange(n)
+        earned = torch.stack([power[: n - t] @ rewards[t:] for t in range(n)])
+        kept = (x[keep] for x in (values, gain, gain + values, earned))
+        return Row(answer, tokens, old, *kept)
 
     def minibatch(self, rows: list[Row], width: int) -> dict[str, float]:
         """One step of both models on some rows."""
@@ -172,9 +209,33 @@ class Run:
         value.step(found[len(policy.parameters) :])
         return norm
 
+    def parts(self, rows: list[Row], generator) -> list[list[Row]]:
+        """The minibatches of one epoch."""
+        size = self.config.group_size
+        order = torch.randperm(self.config.prompts_per_step, generator=generator)
+        return [
+            [rows[g * size + i] for g in part.tolist() for i in range(size)]
+            for part in order.tensor_split(self.config.minibatches)
+        ]
+
+    def warm_up(self) -> None:
+        """Fit the value model to what the base's answers earn; steps -n + 1 to 0."""
+        config, value = self.config, self.adams[1]
+        value.rate = config.value_learning_rate
+        for step in range(1 - config.critic_warmup, 1):
+            answers = sample(config, self.model, self.task, step)
+            rows, _ = self.fill(answers, self.earned(answers)[0])
+            generator = torch.Generator().manual_seed(1_000_003 * config.seed + step)
+            for _ in range(config.epochs):
+                for part in self.parts(rows, generator):
+                    v = torch.cat([self.value(row.answer)[: len(row.tokens)] for row in part])
+                    loss = ((v - flat(part, "earned")) ** 2).mean() / 2
+                    found = torch.autograd.grad(loss, value.parameters)
+                    value.step(clip_norm(list(found), config.max_grad_norm)[0])
+
     def epochs(self, rows: list[Row], step: int) -> dict[str, float]:
         """All minibatches of all epochs; the metrics are those of the last epoch."""
-        config, size = self.config, self.config.group_size
+        config = self.config
         left = 1 - (step - 1) / config.steps if config.anneal else 1.0
         rates = config.learning_rate, config.value_learning_rate
         for adam, rate in zip(self.adams, rates, strict=True):
@@ -184,12 +245,7 @@ class Run:
         done = 0
         for _ in range(config.epochs):
             done += 1
-            order = torch.randperm(config.prompts_per_step, generator=generator)
-            parts = [
-                [rows[g * size + i] for g in part.tolist() for i in range(size)]
-                for part in order.tensor_split(config.minibatches)
-            ]
-            notes = [self.minibatch(part, width) for part in parts]
+            notes = [self.minibatch(part, width) for part in self.parts(rows, generator)]
             found = {name: mean([n[name] for n in notes]) for name in notes[0]}
             if config.target_kl is not None and found["approx_kl"] > config.target_kl:
                 break
@@ -204,7 +260,7 @@ class Run:
         rewards, scores = self.earned(answers)
         rows, kl_reward = self.fill(answers, rewards)
         exact = exact_lengths(config, self.model)
-        target, error = flat(rows, "returns"), flat(rows, "returns") - flat(rows, "values")
+        target, error = flat(rows, "earned"), flat(rows, "earned") - flat(rows, "values")
         spread = float(((target - target.mean()) ** 2).mean())
         missed = float(((error - error.mean()) ** 2).mean())
         common = describe(config, answers, self.anchor, every_row=True, scores=scores)
