@@ -90,12 +90,25 @@ def flat(rows: list[Row], name: str) -> Tensor:
     return torch.cat([getattr(row, name) for row in rows])
 
 
-def whitened(x: Tensor, shift: bool = True, zeros: int = 0) -> Tensor:
-    """(x − mean)/std, ``zeros`` more numbers counted as 0; without the shift the mean is put back."""
+def moments(x: Tensor, zeros: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and std, ``zeros`` more numbers counted as 0."""
     whole = torch.cat([x, torch.zeros(zeros)])
-    centre = whole.mean()
-    std = ((whole - centre) ** 2).mean().sqrt()
-    return (x - centre) / (std + 1e-8) + (0 if shift else centre)
+    return whole.mean(), ((whole - whole.mean()) ** 2).mean().sqrt()
+
+
+def whitened(x: Tensor, in_mean: int = 0, in_std: int = 0) -> Tensor:
+    """(x − mean)/std, with so many zeros counted in the mean and in the std."""
+    return (x - moments(x, in_mean)[0]) / (moments(x, in_std)[1] + 1e-8)
+
+
+def reshaped(config, x: Tensor) -> Tensor:
+    """Token rewards as GAE reads them: whitened with the mean put back, or one half of that."""
+    centre, std = moments(x)
+    if config.KIND == "ppo-scaled-rewards":
+        return x / (std + 1e-8)
+    if config.KIND == "ppo-taxed-rewards":
+        return x + std * centre * (1 - 1 / (std + 1e-8))
+    return (x - centre) / (std + 1e-8) + centre if config.whiten_rewards else x
 
 
 def advantages(config, rewards: Tensor, values: Tensor) -> Tensor:
@@ -138,9 +151,7 @@ class Run:
             paid.append(float(per_token.sum()))
             per_token[-1] += earned
             shaped.append(per_token)
-        if config.whiten_rewards:
-            lengths = [len(r) for r in shaped]
-            shaped = whitened(torch.cat(shaped), shift=False).split(lengths)
+        shaped = reshaped(config, torch.cat(shaped)).split([len(r) for r in shaped])
         rows = [self.row(answer, r) for answer, r in zip(answers, shaped, strict=True)]
         if config.whiten_advantages == "batch":
             parts = whitened(flat(rows, "advantages")).split([len(row.tokens) for row in rows])
@@ -175,8 +186,10 @@ class Run:
         v = torch.cat([self.value(row.answer)[: len(row.tokens)] for row in rows])
         gain, target, near = (flat(rows, n) for n in ("advantages", "returns", "values"))
         if config.whiten_advantages == "minibatch":
-            padding = len(rows) * width - len(gain) if "padded" in config.KIND else 0
-            gain = whitened(gain, zeros=padding)
+            padding = len(rows) * width - len(gain)
+            in_mean = config.KIND in ("ppo-padded-whitening", "ppo-padded-mean")
+            in_std = config.KIND in ("ppo-padded-whitening", "ppo-padded-scale")
+            gain = whitened(gain, padding * in_mean, padding * in_std)
         ratio = (logp - flat(rows, "old")).exp()
         surrogate = -torch.minimum(ratio * gain, ratio.clamp(1 - eps, 1 + eps) * gain).mean()
         error = (v - target) ** 2

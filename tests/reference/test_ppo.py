@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
-from rlvr_lab.experiments.ppo_details import EndUntrained, PaddedWhitening, ShiftedValues
+from rlvr_lab.experiments.ppo_details import (
+    EndUntrained,
+    PaddedMean,
+    PaddedScale,
+    PaddedWhitening,
+    ScaledRewards,
+    ShiftedValues,
+    TaxedRewards,
+)
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Problem
@@ -74,6 +82,10 @@ CASES = {
         EndUntrained, SMALL, whiten_advantages="batch", rewards={"accuracy": 1.0, "format": 0.5}
     ),
     "padding": bugged(PaddedWhitening, SMALL),
+    "padded mean": bugged(PaddedMean, RAW),
+    "padded scale": bugged(PaddedScale, RAW),
+    "scaled rewards": bugged(ScaledRewards, RAW),
+    "taxed rewards": bugged(TaxedRewards, RAW),
     "lab": replace(LAB, epochs=3, kl_coef=0.1),
     "lab, tossed": replace(
         LAB, world_options={"p_right": 0.3}, base="lab", seed=4, whiten_advantages="none"
