@@ -15,9 +15,9 @@ from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
+from rlvr_lab.experiments.critics import record_critics
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
-from rlvr_lab.experiments.critics import record_critics
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
