@@ -259,7 +259,9 @@ def _ppo_details(options: argparse.Namespace) -> int:
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--only: {unknown[0]!r} is none of {', '.join(known)}")
     runs = []
-    measured = measure_details(options.seeds, details=[known[n] for n in names], first=options.first)
+    measured = measure_details(
+        options.seeds, details=[known[n] for n in names], first=options.first
+    )
     for run in tqdm(measured, total=options.seeds * len(names), unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(options.out)

@@ -65,7 +65,9 @@ def state_logits(
     a group gave twice, are computed once.
     """
     tokens = batch.completion_ids.shape[1]
-    order, twin = distinct_answers(batch, torch.arange(len(batch.lengths), device=batch.lengths.device))
+    order, twin = distinct_answers(
+        batch, torch.arange(len(batch.lengths), device=batch.lengths.device)
+    )
     with sdpa_kernel(SDPBackend.MATH):
         parts = [
             torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
