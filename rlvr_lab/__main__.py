@@ -4,6 +4,7 @@ import argparse
 import shlex
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +16,7 @@ from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
-from rlvr_lab.experiments.critics import record_critics
+from rlvr_lab.experiments.critics import measure_critics
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
@@ -253,20 +254,28 @@ def _progress(record: dict[str, Any]) -> str:
     return ", ".join(parts).replace("pass_rate", "right")
 
 
+def _keep(options: argparse.Namespace, runs: Iterable[Run], total: int | None = None) -> int:
+    """Save the recording after each of its runs, so that an interruption keeps what is done."""
+    kept = []
+    for run in tqdm(runs, total=total, unit="run"):
+        kept.append(run)
+        Recording(kept, options.command).save(options.out)
+    print(f"recording: {options.out}")
+    return 0
+
+
 def _ppo_details(options: argparse.Namespace) -> int:
     known = {detail.name: detail for detail in DETAILS}
     names = options.only or list(known)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--only: {unknown[0]!r} is none of {', '.join(known)}")
-    runs = []
-    measured = measure_details(
-        options.seeds, details=[known[n] for n in names], first=options.first
-    )
-    for run in tqdm(measured, total=options.seeds * len(names), unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"details: {options.out}")
-    return 0
+    chosen = [known[name] for name in names]
+    runs = measure_details(options.seeds, details=chosen, first=options.first)
+    return _keep(options, runs, options.seeds * len(names))
+
+
+def _ppo_critics(options: argparse.Namespace) -> int:
+    return _keep(options, measure_critics(options.seeds, options.steps))
 
 
 def _coverage(options: argparse.Namespace) -> int:
@@ -279,34 +288,16 @@ def _coverage(options: argparse.Namespace) -> int:
 
 
 def _baselines(options: argparse.Namespace) -> int:
-    runs = list(measure_baselines(options.seeds))
-    print(f"baselines: {Recording(runs, options.command).save(options.out)}")
-    return 0
+    return _keep(options, measure_baselines(options.seeds))
 
 
 def _trpo_stall(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * (2 + len(STALL)), []
-    for run in tqdm(measure_stall(options.seeds, options.first), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"stall: {options.out}")
-    return 0
+    total = options.seeds * (2 + len(STALL))
+    return _keep(options, measure_stall(options.seeds, options.first), total)
 
 
 def _kl_runs(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(KL_VARIANTS), []
-    for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"runs: {options.out}")
-    return 0
-
-
-def _ppo_critics(options: argparse.Namespace) -> int:
-    recording = record_critics(options.seeds, options.steps)
-    recording.command = options.command
-    print(f"recording: {recording.save(options.out)}")
-    return 0
+    return _keep(options, measure_kl_runs(options.seeds), options.seeds * len(KL_VARIANTS))
 
 
 def _reward_model(options: argparse.Namespace) -> int:

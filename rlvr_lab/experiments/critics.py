@@ -4,7 +4,7 @@ The table knows what a perfect reader of the sums' form would know: in which par
 stands, how many running sums are still missing, and whether the last one is correct.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.objectives.value_loss import explained_variance
-from rlvr_lab.records.runs import Recording, record
+from rlvr_lab.records.runs import Run, record
 from rlvr_lab.training.ppo import PPOConfig
 from rlvr_lab.training.rollouts import Experience
 from rlvr_lab.training.state import TrainState
@@ -23,7 +23,7 @@ __all__ = [
     "WatchedPPO",
     "lookup_values",
     "lookup_variance",
-    "record_critics",
+    "measure_critics",
     "situations",
 ]
 
@@ -116,9 +116,7 @@ class WatchedPPO(PPOConfig, kind="ppo-watched"):
         return {**found, "lookup_variance": lookup_variance(state, experience)}
 
 
-def record_critics(seeds: int, steps: int = 20) -> Recording:
-    """The same run with each critic and each seed; the first ``seeds`` runs have the first critic."""
-    runs = []
+def measure_critics(seeds: int, steps: int = 20) -> Iterator[Run]:
+    """The same run with each critic and each seed."""
     for change in CRITICS.values():
-        runs += record(WatchedPPO(steps=steps, **change), seeds, digits=4).runs
-    return Recording(runs)
+        yield from record(WatchedPPO(steps=steps, **change), seeds, digits=4).runs

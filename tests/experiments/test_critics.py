@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_lab.experiments.critics import WatchedPPO, lookup_values, record_critics, situations
+from rlvr_lab.experiments.critics import WatchedPPO, lookup_values, measure_critics, situations
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.ppo import PPOConfig
 from tests.training.test_ppo import SMALL
@@ -52,7 +52,7 @@ def test_watched_ppo_is_ppo_with_one_more_number() -> None:
 
 def test_the_recording_holds_each_critic_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlvr_lab.records.runs.train", lambda _: [{"step": 1}])
-    found = record_critics(2, steps=1).runs
+    found = list(measure_critics(2, steps=1))
     assert [(r.config.critic, r.config.seed) for r in found] == [
         ("linear", 0),
         ("linear", 1),
