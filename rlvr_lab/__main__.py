@@ -18,7 +18,7 @@ from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.critics import measure_critics
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
-from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
+from rlvr_lab.experiments.kl_runs import measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
@@ -85,37 +85,28 @@ def _parser() -> argparse.ArgumentParser:
     command = add("ppo-details", _ppo_details, what, seeds=5, out=out)
     command.add_argument("--first", type=int, default=0, help="first seed")
     command.add_argument("--only", nargs="+", metavar="NAME", help="only these rows")
-    what, out = "measure what PPO's critics explain", data / "runs" / "ppo_critics.json"
-    add("ppo-critics", _ppo_critics, what, seeds=5, steps=20, out=out)
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=8, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
-    what = "train with and without a baseline"
-    add("baselines", _baselines, what, seeds=5, out=data / "runs" / "baselines.json")
     what = "why a trust region of fixed size stalls"
     command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
     command.add_argument("--first", type=int, default=0, help="first seed")
-    what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
-    add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
+    for name, measure, seeds, file, what in (
+        ("ppo-critics", measure_critics, 5, "ppo_critics", "measure what PPO's critics explain"),
+        ("baselines", measure_baselines, 5, "baselines", "train with and without a baseline"),
+        ("kl-runs", measure_kl_runs, 10, "grpo_kl", "GRPO's KL: weight, estimator, place"),
+    ):
+        command = add(name, _measure, what, seeds=seeds, out=data / "runs" / f"{file}.json")
+        command.set_defaults(measure=measure)
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
         ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
-        (
-            "answer-kinds",
-            AnswerKindsConfig,
-            record,
-            "count the kinds of incorrect answers in training",
-        ),
-        (
-            "gradient-shares",
-            GradientSharesConfig,
-            record,
-            "measure the gradients of single questions",
-        ),
+        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers"),
+        ("gradient-shares", GradientSharesConfig, record, "measure single questions' gradients"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -274,8 +265,8 @@ def _ppo_details(options: argparse.Namespace) -> int:
     return _keep(options, runs, options.seeds * len(names))
 
 
-def _ppo_critics(options: argparse.Namespace) -> int:
-    return _keep(options, measure_critics(options.seeds, options.steps))
+def _measure(options: argparse.Namespace) -> int:
+    return _keep(options, options.measure(options.seeds))
 
 
 def _coverage(options: argparse.Namespace) -> int:
@@ -287,17 +278,9 @@ def _coverage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _baselines(options: argparse.Namespace) -> int:
-    return _keep(options, measure_baselines(options.seeds))
-
-
 def _trpo_stall(options: argparse.Namespace) -> int:
     total = options.seeds * (2 + len(STALL))
     return _keep(options, measure_stall(options.seeds, options.first), total)
-
-
-def _kl_runs(options: argparse.Namespace) -> int:
-    return _keep(options, measure_kl_runs(options.seeds), options.seeds * len(KL_VARIANTS))
 
 
 def _reward_model(options: argparse.Namespace) -> int:
