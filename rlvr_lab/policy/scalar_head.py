@@ -125,9 +125,9 @@ class ConfidenceModel(ScalarModel):
 
 
 def confidence(batch: RolloutBatch, counted: list[int]) -> Float[Tensor, "B T 2"]:
-    """How probable the counted tokens were when they were sampled, as known *before* token t.
+    """How probable the counted tokens were when they were sampled, as known *before* token t, in nats.
 
-    Both numbers are 1 until the first counted token. They are data (old log-probabilities), so no gradient
+    Both numbers are 0 until the first counted token. They are data (old log-probabilities), so no gradient
     flows, and they look only at the past, so a V that reads them is still a valid baseline.
 
     Args:
@@ -135,16 +135,16 @@ def confidence(batch: RolloutBatch, counted: list[int]) -> Float[Tensor, "B T 2"
         counted: ids of the tokens that are looked at.
 
     Returns:
-        [B, T, 2]: the smallest probability so far, and that of the latest counted token.
+        [B, T, 2]: the smallest log-probability so far, and that of the latest counted token.
     """
     ids = batch.completion_ids
     looked_at = torch.isin(ids, torch.tensor(counted, device=ids.device)) & batch.completion_mask
-    sure = torch.where(looked_at, batch.old_logprobs.exp(), 1.0)
+    sure = torch.where(looked_at, batch.old_logprobs, 0.0)
     place = torch.arange(1, ids.shape[1] + 1, device=ids.device)
     latest = torch.where(looked_at, place, 0).cummax(dim=1).values  # 0: none so far
-    padded = torch.cat([torch.ones_like(sure[:, :1]), sure], dim=1)
+    padded = torch.cat([torch.zeros_like(sure[:, :1]), sure], dim=1)
     both = torch.stack([sure.cummin(dim=1).values, padded.gather(1, latest)], dim=2)
-    return torch.cat([torch.ones_like(both[:, :1]), both[:, :-1]], dim=1)
+    return torch.cat([torch.zeros_like(both[:, :1]), both[:, :-1]], dim=1)
 
 
 def token_values(model: ScalarModel, batch: RolloutBatch) -> Float[Tensor, "B T"]:

@@ -152,11 +152,11 @@ def test_confidence_is_that_of_the_digits_before_each_token(policy, batch) -> No
         words = policy.tokenizer.convert_ids_to_tokens(batch.completion_ids[row].tolist())
         seen = []
         for t, word in enumerate(words):
-            expected = [min(seen), seen[-1]] if seen else [1.0, 1.0]
+            expected = [min(seen), seen[-1]] if seen else [0.0, 0.0]
             torch.testing.assert_close(found[row, t], torch.tensor(expected))
             if word in list(string.digits) and batch.completion_mask[row, t]:
-                seen.append(float(batch.old_logprobs[row, t].exp()))
-    assert float(found.min()) < 0.9
+                seen.append(float(batch.old_logprobs[row, t]))
+    assert float(found.min()) < -0.1
 
 
 def test_a_confident_value_depends_on_the_past_alone(policy, batch) -> None:

@@ -33,7 +33,7 @@ def score(scalar, text: str) -> Tensor:
 class Value(nn.Module):
     """V(s): a body that starts as the policy's, and a head that is a line or a small network.
 
-    The network also reads how probable the digits so far were: the smallest probability, and the latest.
+    The network also reads how probable the digits so far were: the smallest log π, and the latest.
     """
 
     def __init__(self, config, model) -> None:
@@ -66,11 +66,11 @@ class Value(nn.Module):
 
     @staticmethod
     def sure(answer: Answer, t: int) -> list[float]:
-        """The smallest and the latest probability of the digits that were chosen before token t."""
+        """The smallest and the latest log π of the digits that were chosen before token t."""
         words = TOKENIZER.convert_ids_to_tokens(answer.ids)
         seen = [s for s in answer.trained if s < t and words[s] in string.digits]
-        found = [math.exp(float(answer.old[s])) for s in seen]
-        return [min(found), found[-1]] if found else [1.0, 1.0]
+        found = [float(answer.old[s]) for s in seen]
+        return [min(found), found[-1]] if found else [0.0, 0.0]
 
 
 @dataclass
