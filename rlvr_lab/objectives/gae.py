@@ -1,7 +1,7 @@
 """Generalised advantage estimation: from one reward per answer to one advantage per token (notebook 05).
 
-An answer is a trajectory: token t is the action a_t, what stands before it is the state s_t, and V(s_t)
-= ``values[:, t]``. Behind the last token there is nothing left to earn: V = 0.
+An answer is a trajectory: token t is the action a_t, the text before it is the state s_t, and V(s_t)
+= ``values[:, t]``. After the last token there is nothing left to earn: V = 0.
 
 Shapes: everything is [B, T] unless stated; ``mask`` is True on trained tokens. No gradient flows.
 """
@@ -27,14 +27,14 @@ def token_rewards(
     kl_coef: float,
     clamp: bool = False,
 ) -> BT:
-    """r_t = −β·(log π − log π_ref)(a_t), and the task's reward on the last token besides.
+    """r_t = −β·(log π − log π_ref)(a_t); the last token also earns the task's reward.
 
     The rewards of PPO for language models (arXiv:1909.08593, eq. 2; arXiv:2203.02155).
 
     Args:
-        rewards: one an answer, [B].
+        rewards: one per answer, [B].
         logprobs: log π_old of the sampled tokens.
-        ref_logprobs: log π_ref of the same.
+        ref_logprobs: log π_ref of the same tokens.
         mask: True on trained tokens.
         kl_coef: β ≥ 0.
         clamp: use max(log-ratio, 0), as AlpacaFarm does (arXiv:2305.14387): the penalty is then an
@@ -65,13 +65,13 @@ def gae(rewards: BT, values: BT, mask: Mask, gamma: float = 1.0, lam: float = 0.
 
     A_t = Σ_l (γλ)^l·δ_{t+l},  δ_t = r_t + γ·V(s_{t+1}) − V(s_t)
 
-    λ = 0 gives δ_t, λ = 1 the discounted return less V(s_t). With γ = λ = 1 and one reward R at the end
+    λ = 0 gives δ_t, λ = 1 the discounted return minus V(s_t). With γ = λ = 1 and one reward R at the end
     it is R − V(s_t): a policy gradient with a learned baseline.
 
     Args:
         rewards: r_t.
         values: V(s_t).
-        mask: True on trained tokens; the others are passed over, as if they were not there.
+        mask: True on trained tokens; the others are skipped.
         gamma: γ in [0, 1]; 1 for language models, where a token of delay costs nothing.
         lam: λ in [0, 1]; small: low variance, biased by V; 1: unbiased.
 
