@@ -50,7 +50,9 @@ def plot_inner_steps(low: ArrayLike, high: ArrayLike, kl: ArrayLike, eps: float)
         left.plot(steps, values, color=COLOURS["policy"], linewidth=2)
         ends.append((float(steps[-1]), float(np.asarray(values)[-1]), word, COLOURS["policy"]))
     left.axhspan(1 - eps, 1 + eps, color=COLOURS["right"], alpha=0.15, linewidth=0)
-    left.text(0, 1, " clip range 1 ± ε", color=dark(COLOURS["right"]), va="center", fontsize=8.5)
+    left.text(
+        0, 1 + eps, "clip range 1 ± ε", color=dark(COLOURS["right"]), va="bottom", fontsize=8.5
+    )
     left.set(xlabel="inner step", ylabel="ratio ρ", ylim=(0, None))
     left.xaxis.set_major_locator(step_ticks())
     label_ends(left, ends)
