@@ -1,8 +1,10 @@
 """The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,overoptimise,dpo,…} …``."""
 
 import argparse
+import shlex
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -14,8 +16,9 @@ from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
 from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
+from rlvr_lab.experiments.critics import measure_critics
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
-from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
+from rlvr_lab.experiments.kl_runs import measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import measure_stall
@@ -42,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for a mistake in the arguments)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
+    options.command = "python -m rlvr_lab " + shlex.join(map(str, arguments))
     try:
         return options.run(options)
     except (ValueError, FileNotFoundError, PretrainingFailed, NonFiniteLossError) as error:
@@ -78,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
     data = data_folder()
     what = "measure PPO's implementation details"
-    add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    out = data / "runs" / "ppo_details.json"
+    command = add("ppo-details", _ppo_details, what, seeds=5, out=out)
+    command.add_argument("--first", type=int, default=0, help="first seed")
+    command.add_argument("--only", nargs="+", metavar="NAME", help="only these rows")
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
@@ -91,24 +97,24 @@ def _parser() -> argparse.ArgumentParser:
         add(name, _measured, what, seeds=5, out=out).set_defaults(measure=measure)
     what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
     add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
+    what = "why a trust region of fixed size stalls"
+    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
+    command.add_argument("--first", type=int, default=0, help="first seed")
+    for name, measure, seeds, file, what in (
+        ("ppo-critics", measure_critics, 5, "ppo_critics", "measure what PPO's critics explain"),
+        ("baselines", measure_baselines, 5, "baselines", "train with and without a baseline"),
+        ("kl-runs", measure_kl_runs, 10, "grpo_kl", "GRPO's KL: weight, estimator, place"),
+    ):
+        command = add(name, _measure, what, seeds=seeds, out=data / "runs" / f"{file}.json")
+        command.set_defaults(measure=measure)
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
         ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
-        (
-            "answer-kinds",
-            AnswerKindsConfig,
-            record,
-            "count the kinds of incorrect answers in training",
-        ),
-        (
-            "gradient-shares",
-            GradientSharesConfig,
-            record,
-            "measure the gradients of single questions",
-        ),
+        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers"),
+        ("gradient-shares", GradientSharesConfig, record, "measure single questions' gradients"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -247,13 +253,28 @@ def _progress(record: dict[str, Any]) -> str:
     return ", ".join(parts).replace("pass_rate", "right")
 
 
-def _ppo_details(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(DETAILS), []
-    for run in tqdm(measure_details(options.seeds), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"details: {options.out}")
+def _keep(options: argparse.Namespace, runs: Iterable[Run], total: int | None = None) -> int:
+    """Save the recording after each of its runs, so that an interruption keeps what is done."""
+    kept = []
+    for run in tqdm(runs, total=total, unit="run"):
+        kept.append(run)
+        Recording(kept, options.command).save(options.out)
+    print(f"recording: {options.out}")
     return 0
+
+
+def _ppo_details(options: argparse.Namespace) -> int:
+    known = {detail.name: detail for detail in DETAILS}
+    names = options.only or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--only: {unknown[0]!r} is none of {', '.join(known)}")
+    chosen = [known[name] for name in names]
+    runs = measure_details(options.seeds, details=chosen, first=options.first)
+    return _keep(options, runs, options.seeds * len(names))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    return _keep(options, options.measure(options.seeds))
 
 
 def _coverage(options: argparse.Namespace) -> int:
@@ -279,6 +300,9 @@ def _kl_runs(options: argparse.Namespace) -> int:
         Recording(runs, options.command).save(options.out)
     print(f"runs: {options.out}")
     return 0
+def _trpo_stall(options: argparse.Namespace) -> int:
+    total = options.seeds * (2 + len(STALL))
+    return _keep(options, measure_stall(options.seeds, options.first), total)
 
 
 def _reward_model(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from rlvr_lab.pictures.estimates import *
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.grpo import *
 from rlvr_lab.pictures.overoptimisation import *
+from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *

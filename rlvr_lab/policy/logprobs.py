@@ -15,7 +15,14 @@ from transformers import DynamicCache, PreTrainedModel
 
 from rlvr_lab.policy.batch import RolloutBatch
 
-__all__ = ["before_each_token", "prefill", "state_logits", "token_logprobs", "whole_texts"]
+__all__ = [
+    "before_each_token",
+    "distinct_answers",
+    "prefill",
+    "state_logits",
+    "token_logprobs",
+    "whole_texts",
+]
 
 
 def before_each_token(
@@ -58,7 +65,9 @@ def state_logits(
     Prompts, and answers that occur twice in a group, are computed once.
     """
     tokens = batch.completion_ids.shape[1]
-    order, twin = _distinct(batch, torch.arange(len(batch.lengths), device=batch.lengths.device))
+    order, twin = distinct_answers(
+        batch, torch.arange(len(batch.lengths), device=batch.lengths.device)
+    )
     with sdpa_kernel(SDPBackend.MATH):
         parts = [
             torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
@@ -124,7 +133,7 @@ def token_logprobs(
     logprobs = batch.old_logprobs
     if len(wanted) == 0:
         return logprobs
-    order, twin = _distinct(batch, wanted)
+    order, twin = distinct_answers(batch, wanted)
     computed = logprobs.new_zeros(len(order), logprobs.shape[1])
     for part, chunk, logits in _in_parts(model, batch, order, rows_per_pass):
         longest = logits.shape[1]
@@ -154,10 +163,10 @@ def _in_parts(
         yield part, chunk, logits
 
 
-def _distinct(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def distinct_answers(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of which no two are the same answer to the same prompt, shortest first.
 
-    Also, for each wanted row, the place of its twin among them: gradient adds up over twins by itself.
+    Also, for each wanted row, the place of its twin among them: the gradients of twins add up.
     """
     ids = batch.completion_ids.masked_fill(~batch.attention_mask, -1)[wanted]
     key = torch.cat([batch.lengths[wanted, None], wanted[:, None] // batch.group_size, ids], dim=1)
