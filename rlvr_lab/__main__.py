@@ -4,7 +4,6 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Iterable
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -14,14 +13,10 @@ from tqdm import tqdm
 from rlvr_lab import __version__
 from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
-from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
-from rlvr_lab.experiments.critics import measure_critics
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
-from rlvr_lab.experiments.kl_runs import measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
-from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
-from rlvr_lab.experiments.trust_region import measure_stall
+from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -80,33 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         _add_field(command, field)
 
     data = data_folder()
-    what = "measure PPO's implementation details"
-    out = data / "runs" / "ppo_details.json"
-    command = add("ppo-details", _ppo_details, what, seeds=5, out=out)
-    command.add_argument("--first", type=int, default=0, help="first seed")
-    command.add_argument("--only", nargs="+", metavar="NAME", help="only these rows")
+    for name, study in STUDIES.items():
+        out = data / "runs" / f"{study.file}.json"
+        command = add(name, _measure, study.what, seeds=study.seeds, first=0, out=out)
+        command.set_defaults(study=study)
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
-    for name, measure, what in (
-        ("baselines", measure_baselines, "train with and without a baseline"),
-        ("trpo-stall", measure_stall, "why a trust region of fixed size stalls"),
-    ):
-        out = data / "runs" / f"{name.replace('-', '_')}.json"
-        add(name, _measured, what, seeds=5, out=out).set_defaults(measure=measure)
-    what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
-    add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
-    what = "why a trust region of fixed size stalls"
-    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
-    command.add_argument("--first", type=int, default=0, help="first seed")
-    for name, measure, seeds, file, what in (
-        ("ppo-critics", measure_critics, 5, "ppo_critics", "measure what PPO's critics explain"),
-        ("baselines", measure_baselines, 5, "baselines", "train with and without a baseline"),
-        ("kl-runs", measure_kl_runs, 10, "grpo_kl", "GRPO's KL: weight, estimator, place"),
-    ):
-        command = add(name, _measure, what, seeds=seeds, out=data / "runs" / f"{file}.json")
-        command.set_defaults(measure=measure)
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
@@ -253,28 +229,14 @@ def _progress(record: dict[str, Any]) -> str:
     return ", ".join(parts).replace("pass_rate", "right")
 
 
-def _keep(options: argparse.Namespace, runs: Iterable[Run], total: int | None = None) -> int:
+def _measure(options: argparse.Namespace) -> int:
     """Save the recording after each of its runs, so that an interruption keeps what is done."""
-    kept = []
-    for run in tqdm(runs, total=total, unit="run"):
-        kept.append(run)
-        Recording(kept, options.command).save(options.out)
+    runs: list[Run] = []
+    for run in tqdm(options.study.measure(options.seeds, first=options.first), unit="run"):
+        runs.append(run)
+        Recording(runs, options.command).save(options.out)
     print(f"recording: {options.out}")
     return 0
-
-
-def _ppo_details(options: argparse.Namespace) -> int:
-    known = {detail.name: detail for detail in DETAILS}
-    names = options.only or list(known)
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"--only: {unknown[0]!r} is none of {', '.join(known)}")
-    chosen = [known[name] for name in names]
-    runs = measure_details(options.seeds, details=chosen, first=options.first)
-    return _keep(options, runs, options.seeds * len(names))
-
-
-def _measure(options: argparse.Namespace) -> int:
-    return _keep(options, options.measure(options.seeds))
 
 
 def _coverage(options: argparse.Namespace) -> int:
@@ -282,27 +244,6 @@ def _coverage(options: argparse.Namespace) -> int:
     runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
     print(f"coverage: {out}, {len(list(tqdm(runs, unit='run')))} new runs")
     return 0
-
-
-def _measured(options: argparse.Namespace) -> int:
-    runs = []
-    for run in tqdm(options.measure(options.seeds), unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"runs: {options.out}")
-    return 0
-
-
-def _kl_runs(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(KL_VARIANTS), []
-    for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"runs: {options.out}")
-    return 0
-def _trpo_stall(options: argparse.Namespace) -> int:
-    total = options.seeds * (2 + len(STALL))
-    return _keep(options, measure_stall(options.seeds, options.first), total)
 
 
 def _reward_model(options: argparse.Namespace) -> int:

@@ -29,13 +29,13 @@ KEPT = ("step", "pass_rate", "length", "entropy", "kl", "grad_norm")
 
 
 def measure_baselines(
-    seeds: int, configs: dict[str, PolicyGradientConfig] = BASELINES
+    seeds: int, configs: dict[str, PolicyGradientConfig] = BASELINES, first: int = 0
 ) -> Iterator[Run]:
-    """Train every configuration from every seed; the records keep the names in ``KEPT``.
+    """Train every configuration with the seeds from ``first`` on; the records keep the names in ``KEPT``.
 
     Raises:
         ValueError: when ``seeds`` < 1.
     """
     for config in configs.values():
-        for run in record(config, seeds).runs:
+        for run in record(replace(config, seed=first), seeds).runs:
             yield Run(run.config, [{name: one[name] for name in KEPT} for one in run.records])

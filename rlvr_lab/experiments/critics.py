@@ -116,7 +116,7 @@ class WatchedPPO(PPOConfig, kind="ppo-watched"):
         return {**found, "lookup_variance": lookup_variance(state, experience)}
 
 
-def measure_critics(seeds: int, steps: int = 20) -> Iterator[Run]:
-    """The same run with each critic and each seed."""
+def measure_critics(seeds: int, steps: int = 20, first: int = 0) -> Iterator[Run]:
+    """The same run with each critic and the seeds from ``first`` on."""
     for change in CRITICS.values():
-        yield from record(WatchedPPO(steps=steps, **change), seeds, digits=4).runs
+        yield from record(WatchedPPO(steps=steps, seed=first, **change), seeds, digits=4).runs

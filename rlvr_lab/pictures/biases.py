@@ -91,7 +91,11 @@ def plot_length_path(path: Sequence[ArrayLike], ax: Axes | None = None) -> Axes:
         ax: where to draw.
     """
     ax = axes_or_new(ax)
-    looks = [("correct", "right", "-"), ("incorrect", "wrong", "-"), ("mean", "length", (0, (2, 1)))]
+    looks = [
+        ("correct", "right", "-"),
+        ("incorrect", "wrong", "-"),
+        ("mean", "length", (0, (2, 1))),
+    ]
     ends = []
     for values, (name, hue, line) in zip(path, looks, strict=True):
         values = np.asarray(values, dtype=float)
@@ -153,7 +157,9 @@ def plot_token_weights(
     first = next(iter(panels.values()))
     scale = {name: np.abs(np.asarray(weights)).max() for name, weights in first.items()}
     lengths = list(answers.values())
-    figure, axes = new_figure(1, len(panels), width=4.9 * len(panels), height=0.5 + 0.38 * len(first))
+    figure, axes = new_figure(
+        1, len(panels), width=4.9 * len(panels), height=0.5 + 0.38 * len(first)
+    )
     for i, (ax, (title, rows)) in enumerate(zip(np.ravel(axes), panels.items(), strict=True)):
         table = np.array(
             [

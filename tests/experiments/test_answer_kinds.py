@@ -96,7 +96,13 @@ def test_what_makes_no_sense_is_refused(change: dict, field: str) -> None:
 
 
 def run(guesses: float, chains: float, malformed: float, chain: float = 11.0) -> Run:
-    counts = {"guess": guesses, "short_chain": 0, "chain": chains, "wait": 0, "malformed": malformed}
+    counts = {
+        "guess": guesses,
+        "short_chain": 0,
+        "chain": chains,
+        "wait": 0,
+        "malformed": malformed,
+    }
     lengths = {"guess": 3.0, "short_chain": None, "chain": chain, "wait": None, "malformed": 9.0}
     record = {"step": 5} | {f"wrong_{k}": n for k, n in counts.items()}
     return Run(SMALL, [record | {f"length_wrong_{k}": x for k, x in lengths.items()}])
