@@ -56,15 +56,17 @@ def kl_variant(name: str, seed: int = 0) -> PolicyGradientConfig:
     return replace(KL_BASE, **KL_VARIANTS[name], seed=seed)
 
 
-def measure_kl_runs(seeds: int, variants: Collection[str] = tuple(KL_VARIANTS)) -> Iterator[Run]:
-    """Run every variant with every seed; yield runs whose records keep the curves of ``KEPT``.
+def measure_kl_runs(
+    seeds: int, variants: Collection[str] = tuple(KL_VARIANTS), first: int = 0
+) -> Iterator[Run]:
+    """Run every variant with the seeds from ``first`` on; yield runs whose records keep the curves of ``KEPT``.
 
     Raises:
         ValueError: when ``seeds`` < 1.
     """
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(seeds):
+    for seed in range(first, first + seeds):
         for name in variants:
             config = kl_variant(name, seed)
             records = [

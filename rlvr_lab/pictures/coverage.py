@@ -48,12 +48,16 @@ def plot_pass_at_k(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(list(ks), [str(k) for k in ks])
     ax.set(xlabel="k, answers per problem", ylabel="pass@k", ylim=(0, 1))
-    plain_legend(ax, loc="upper left")
+    plain_legend(ax, loc="lower right", bbox_to_anchor=(1, 0.08))
     return ax
 
 
 def plot_balance(
-    kept: ArrayLike, found: ArrayLike, parts: Mapping[str, ArrayLike], steps: Sequence[int]
+    kept: ArrayLike,
+    found: ArrayLike,
+    parts: Mapping[str, ArrayLike],
+    steps: Sequence[int],
+    guess: float,
 ) -> Figure:
     """Loss and discovery over the steps (left), and what they add up to (right).
 
@@ -62,10 +66,12 @@ def plot_balance(
         found: [S, T], share of the problems that neither language solves which are solved.
         parts: ``lost``, ``found`` and ``net`` [S, T], as shares of all problems.
         steps: T recorded steps.
+        guess: share of problems that as many blind guesses solve; a dotted line on the left.
     """
     figure, (left, right) = new_figure(1, 2, width=9.5, height=3.6)
     left.set(title="Solved at least once", ylabel="share of this class", ylim=(0, 1.02))
     right.set(title="Change since the base", ylabel="share of all problems")
+    left.axhline(guess, color=INK, linewidth=1.2, linestyle=":")
     right.axhline(0, color=INK, linewidth=0.8)
     classes = [(kept, "wrong", "-", "words only"), (found, "right", "--", "neither")]
     changes = [
@@ -80,6 +86,8 @@ def plot_balance(
             (steps[-1], float(np.mean(values, axis=0)[-1]), text, COLOURS[colour])
             for values, colour, _, text in lines
         ]
+        if ax is left:
+            ends.append((steps[-1], guess, "blind guessing", INK))
         ax.get_legend().remove()
         ax.set(xlabel="RL step", xlim=(steps[0], steps[-1]))
         label_ends(ax, ends)

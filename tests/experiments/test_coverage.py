@@ -137,7 +137,9 @@ def test_curves_read_the_counts() -> None:
 def test_the_confidence_is_that_of_the_chains() -> None:
     sure, right = votes(made_up().runs[0], 0)
     assert sure.tolist() == [0.5, 1.0, 0.5] and right.tolist() == [1, 0, 1]
-    errors, diagram = calibration(made_up(), 0)
+    errors, diagram = calibration(made_up(), 0, least=1)
     # The bin at .5: two problems, both correct; the bin at 1: one, incorrect.
     np.testing.assert_allclose(errors, [(2 * 0.5 + 1 * 1.0) / 3] * 2)
     assert diagram.count.tolist() == [4, 2] and diagram.accuracy.tolist() == [1, 0]
+    fewer, diagram = calibration(made_up(), 0, least=3)
+    assert fewer.tolist() == errors.tolist() and diagram.count.tolist() == [4]

@@ -21,12 +21,13 @@ def test_pass_at_k_stands_beside_blind_guessing() -> None:
 def test_loss_and_discovery_stand_beside_their_sum() -> None:
     kept, found = np.array([[1.0, 0.4], [0.8, 0.6]]), np.array([[0.1, 0.3], [0.1, 0.5]])
     parts = {"lost": kept * 0 - 0.1, "found": found * 0 + 0.3, "net": found * 0 + 0.2}
-    figure = plots.plot_balance(kept, found, parts, [0, 120])
+    figure = plots.plot_balance(kept, found, parts, [0, 120], guess=0.06)
     left, right = figure.axes
-    np.testing.assert_allclose([line.get_ydata() for line in left.lines], [[0.9, 0.5], [0.1, 0.4]])
+    lines = [line.get_ydata() for line in left.lines]
+    np.testing.assert_allclose(lines, [[0.06, 0.06], [0.9, 0.5], [0.1, 0.4]])
     drawn = [line.get_ydata()[-1] for line in right.lines if len(line.get_xdata()) == 2]
     assert {-0.1, 0.3, 0.2} <= {round(float(y), 6) for y in drawn}
-    assert [text.get_text() for text in left.texts] == ["neither", "words only"]
+    assert [text.get_text() for text in left.texts] == ["blind guessing", "neither", "words only"]
     assert [text.get_text() for text in right.texts] == ["words only", "all problems", "neither"]
 
 
