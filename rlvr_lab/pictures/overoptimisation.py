@@ -46,11 +46,11 @@ def plot_equal(
     ax: Axes | None = None,
     zero: str = "",
 ) -> Axes:
-    """One curve per label at equal x, with bands over seeds and the label at the curve's end.
+    """One curve per label at equal x, with bands over seeds; named at their ends where all end together.
 
     Args:
-        curves: label → [S, G]; NaN where a seed did not get that far. A curve ends where fewer than half
-            of its seeds remain.
+        curves: label → [S, G]; NaN where a seed did not get that far. A curve ends where its first seed
+            ends: a mean over the seeds that remain would compare different seeds along the axis.
         looks: label → (meaning, line style).
         grid: [G], the common abscissa.
         xlabel: what the abscissa is.
@@ -65,14 +65,18 @@ def plot_equal(
         ax.annotate(zero, (grid[0], 0), xytext=(2, 3), textcoords="offset points", fontsize=8)
     for label, values in curves.items():
         values, (colour, style) = np.asarray(values, dtype=float), looks[label]
-        keep = np.isfinite(values).mean(axis=0) >= 0.5
+        keep = np.isfinite(values).all(axis=0)
         plot_band(values[:, keep], ax, label, colour, grid[keep], style)
         last = np.flatnonzero(keep)[-1]
         mean = float(np.nanmean(values[:, last]))
         ends.append((float(grid[last]), mean, f"{label} (n = {len(values)})", COLOURS[colour]))
     ax.get_legend().remove()
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    label_ends(ax, ends)
+    stops = [x for x, *_ in ends]
+    if max(stops) - min(stops) <= 0.1 * (max(stops) - grid[0]):
+        label_ends(ax, ends)
+    else:  # the label of a curve that ends in the middle would cover the others
+        plain_legend(ax, loc="best")
     return ax
 
 
@@ -90,7 +94,7 @@ def plot_panels_at_equal(
     for ax, (title, curves), unit in zip(np.ravel(axes), panels.items(), ylabels, strict=True):
         for label, values in curves.items():
             values = np.asarray(values, dtype=float)
-            keep = np.isfinite(values).mean(axis=0) >= 0.5
+            keep = np.isfinite(values).all(axis=0)
             plot_band(values[:, keep], ax, label, looks[label][0], grid[keep], looks[label][1])
         ax.set(title=title, ylabel=unit, xlabel=xlabel)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))

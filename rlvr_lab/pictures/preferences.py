@@ -119,8 +119,8 @@ def plot_pair_weight(beta: float, compare: float = 0.1, ax: Axes | None = None) 
         weight = 1 / (1 + np.exp(b * margin))
         ax.plot(margin, weight, style, color=COLOURS[colour], linewidth=2, label=f"β = {b:g}")
     ax.axvline(0, color="#999999", linewidth=0.8)
-    for x, words in ((-58, "ordered incorrectly"), (22, "ordered correctly")):
-        ax.text(x, 0.04, words, fontsize=8, color=dark(COLOURS["reference"]))
+    for x, words in ((-58, "ordered incorrectly"), (30, "ordered correctly")):
+        ax.text(x, 0.3, words, fontsize=8, color=dark(COLOURS["reference"]))
     ax.set(
         xlabel="log-ratio of the chosen − log-ratio of the rejected answer (nats)",
         ylabel="weight of the pair",
@@ -156,7 +156,8 @@ def plot_pull(settings: Sequence[tuple[bool, bool, float]], beta: float = 0.3) -
         axes, ("weight of the pair", "pull on each token"), (1.02, 0.32), strict=True
     ):
         ax.set(xlabel="tokens of the chosen answer", ylabel=name, ylim=(0, top))
-    plain_legend(axes[1], loc="upper right")
+    lines, labels = axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -211,7 +212,7 @@ def plot_published_ranges(
         words = f"{low:g}" if low == high else f"{low:g} – {high:g}"
         ax.annotate(
             f"{words} ({settings})",
-            (high, place),
+            (max(high, score), place),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",

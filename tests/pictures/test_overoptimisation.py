@@ -8,8 +8,8 @@ from rlvr_lab.exact.optimal_policy import best_of_n_kl_bound, binary_best_of_n
 LOOKS = {"a": ("policy", "-"), "b": ("kl", "--")}
 
 
-def test_a_curve_ends_where_fewer_than_half_of_its_seeds_remain():
-    values = np.array([[0.0, 1.0, 2.0], [0.0, 3.0, np.nan], [0.0, np.nan, np.nan]])
+def test_a_curve_ends_where_its_first_seed_ends():
+    values = np.array([[0.0, 1.0, 2.0], [0.0, 3.0, np.nan], [0.0, 2.0, 5.0]])
     ax = plots.plot_equal({"a": values}, LOOKS, [1.0, 2.0, 3.0], zero="start")
     np.testing.assert_allclose(ax.lines[-1].get_xydata(), [[1.0, 0.0], [2.0, 2.0]])
     assert "a (n = 3)" in [text.get_text() for text in ax.texts]
