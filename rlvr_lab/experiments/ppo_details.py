@@ -24,7 +24,7 @@ from rlvr_lab.training.state import TrainState
 
 __all__ = ["BASE", "DETAILS", "Detail", "measure_details"]
 
-BASE = PPOConfig(steps=20, prompts_per_step=8, epochs=3)
+BASE = PPOConfig(steps=20, prompts_per_step=8, epochs=3, critic_warmup=5)
 LAST = 5  # the final figures are means over so many steps
 
 
