@@ -258,9 +258,7 @@ def _ppo_details(options: argparse.Namespace) -> int:
 def _coverage(options: argparse.Namespace) -> int:
     out = options.out or data_folder() / "runs" / f"coverage_{options.variant}.json"
     runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
-    for run in tqdm(runs, unit="run"):
-        print(f"table {run.config.table}: pass@1 {run.records[-1]['pass@1']:.3f}")
-    print(f"coverage: {out}")
+    print(f"coverage: {out}, {len(list(tqdm(runs, unit='run')))} new runs")
     return 0
 
 
