@@ -1,8 +1,8 @@
 # make lab     open the course in JupyterLab
-# make test    check everything (its parts: make lint, unit, notebooks, browser)
-# make format  mend the style of code and notebooks
+# make test    run all tests (the parts: make lint, unit, notebooks, browser)
+# make format  fix the style of code and notebooks
 # make store   execute the notebooks of the course and store their outputs
-# make clean   remove .venv and what the tests left behind
+# make clean   remove .venv and the files that tests leave behind
 #
 # Variables:   make lab PYTHON=python3.12 VENV=../venv TORCH=cpu LAB_ARGS="--port=9000 --no-browser"
 
@@ -14,7 +14,7 @@ TORCH ?=
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-# On Linux pip brings torch with several GB of CUDA; TORCH=cpu brings the small build.
+# On Linux, pip installs torch with several GB of CUDA libraries; TORCH=cpu installs the small CPU build.
 ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
@@ -34,7 +34,7 @@ lab: $(VENV)/.lab
 	@options=; \
 	if [ "$$(uname -s)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 		options=--no-browser; \
-		echo "No display here: open the address below in a browser (over SSH, forward its port)."; \
+		echo "No display found: open the address below in a browser (over SSH, forward the port)."; \
 	fi; \
 	if [ "$$(id -u)" = 0 ]; then options="$$options --allow-root"; fi; \
 	exec $(BIN)/python -m jupyterlab $$options --ip=127.0.0.1 --log-level=WARN \
@@ -42,7 +42,7 @@ lab: $(VENV)/.lab
 		--LabApp.news_url=None --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
-# After a failed step nothing more runs, so that pytest's closing line is the verdict.
+# Stop at the first part that fails, so that the last line of the output shows the failure.
 test:
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
@@ -59,7 +59,7 @@ unit: $(VENV)/.test
 notebooks: $(VENV)/.test
 	$(PYTEST) $(PARALLEL) --nbval-lax --nbval-current-env --nbval-cell-timeout 120 $(NOTEBOOKS)
 
-# On its own, because it measures times; skipped without Chromium, unless CI=true.
+# Runs alone because it measures times; skipped without Chromium, unless CI=true.
 browser: $(VENV)/.test
 	$(PYTEST) -s -m browser tests/browser
 
@@ -79,13 +79,13 @@ $(BIN)/python:
 		{ echo "Python 3.11 or newer is needed. If you have one: make lab PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps: pip runs only when what it would read has changed.
+# Stamp files: pip runs again only when one of these files has changed.
 $(VENV)/.lab: pyproject.toml constraints.txt $(wildcard rlvr_lab/jupyter/*.json) | $(BIN)/python
-	@echo "Installing the course into $(VENV): a few minutes, once."
+	@echo "Installing the course into $(VENV). This takes a few minutes the first time."
 	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(wildcard rlvr_lab/jupyter/*.json) | $(BIN)/python
-	@echo "Installing the course and its tests into $(VENV): a few minutes, once."
+	@echo "Installing the course and its tests into $(VENV). This takes a few minutes the first time."
 	$(PIP) --editable ".[test,scale]"
 	@touch $@ $(VENV)/.lab

@@ -1,6 +1,7 @@
 """The command line: ``python -m rlvr_lab {train,ppo-details,reward-model,overoptimise,dpo,…} …``."""
 
 import argparse
+import shlex
 import signal
 import sys
 from dataclasses import Field, fields, replace
@@ -12,13 +13,10 @@ from tqdm import tqdm
 from rlvr_lab import __version__
 from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
-from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
-from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
-from rlvr_lab.experiments.ppo_details import DETAILS, measure_details
-from rlvr_lab.experiments.trust_region import STALL, measure_stall
+from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -42,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2 for a mistake in the arguments)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    options.command = "python -m rlvr_lab " + " ".join(map(str, arguments))
+    options.command = "python -m rlvr_lab " + shlex.join(map(str, arguments))
     try:
         return options.run(options)
     except (ValueError, FileNotFoundError, PretrainingFailed, NonFiniteLossError) as error:
@@ -77,37 +75,22 @@ def _parser() -> argparse.ArgumentParser:
         _add_field(command, field)
 
     data = data_folder()
-    what = "measure PPO's implementation details"
-    add("ppo-details", _ppo_details, what, seeds=5, out=data / "runs" / "ppo_details.json")
+    for name, study in STUDIES.items():
+        out = data / "runs" / f"{study.file}.json"
+        command = add(name, _measure, study.what, seeds=study.seeds, first=0, out=out)
+        command.set_defaults(study=study)
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
-    what = "train with and without a baseline"
-    add("baselines", _baselines, what, seeds=5, out=data / "runs" / "baselines.json")
-    what = "why a trust region of fixed size stalls"
-    command = add("trpo-stall", _trpo_stall, what, seeds=5, out=data / "runs" / "trpo_stall.json")
-    command.add_argument("--first", type=int, default=0, help="first seed")
-    what = "measure GRPO's KL: its weight, its estimator, in the loss or in the reward"
-    add("kl-runs", _kl_runs, what, seeds=10, out=data / "runs" / "grpo_kl.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
     add("reward-model", _reward_model, what, pairs=3000, flip=0.0, seed=0, out=out)
     for name, kind, make, what in (
         ("overoptimise", ProxyConfig, record_proxy, "optimise a reward model, watch the gold one"),
         ("dpo", DpoConfig, record, "train on preference pairs, watch the gold reward"),
         ("trpo", TRPOConfig, record, "record TRPO from several seeds, as plain curves"),
-        (
-            "answer-kinds",
-            AnswerKindsConfig,
-            record,
-            "count the kinds of incorrect answers in training",
-        ),
-        (
-            "gradient-shares",
-            GradientSharesConfig,
-            record,
-            "measure the gradients of single questions",
-        ),
+        ("answer-kinds", AnswerKindsConfig, record, "count the kinds of incorrect answers"),
+        ("gradient-shares", GradientSharesConfig, record, "measure single questions' gradients"),
     ):
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
@@ -246,12 +229,13 @@ def _progress(record: dict[str, Any]) -> str:
     return ", ".join(parts).replace("pass_rate", "right")
 
 
-def _ppo_details(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(DETAILS), []
-    for run in tqdm(measure_details(options.seeds), total=total, unit="run"):
+def _measure(options: argparse.Namespace) -> int:
+    """Save the recording after each of its runs, so that an interruption keeps what is done."""
+    runs: list[Run] = []
+    for run in tqdm(options.study.measure(options.seeds, first=options.first), unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(options.out)
-    print(f"details: {options.out}")
+    print(f"recording: {options.out}")
     return 0
 
 
@@ -259,30 +243,6 @@ def _coverage(options: argparse.Namespace) -> int:
     out = options.out or data_folder() / "runs" / f"coverage_{options.variant}.json"
     runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
     print(f"coverage: {out}, {len(list(tqdm(runs, unit='run')))} new runs")
-    return 0
-
-
-def _baselines(options: argparse.Namespace) -> int:
-    runs = list(measure_baselines(options.seeds))
-    print(f"baselines: {Recording(runs, options.command).save(options.out)}")
-    return 0
-
-
-def _trpo_stall(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * (2 + len(STALL)), []
-    for run in tqdm(measure_stall(options.seeds, options.first), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"stall: {options.out}")
-    return 0
-
-
-def _kl_runs(options: argparse.Namespace) -> int:
-    total, runs = options.seeds * len(KL_VARIANTS), []
-    for run in tqdm(measure_kl_runs(options.seeds), total=total, unit="run"):
-        runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"runs: {options.out}")
     return 0
 
 

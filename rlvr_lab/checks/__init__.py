@@ -1,4 +1,4 @@
-"""Each ``check_x(fn)`` prints a line with ✓, or raises a ``Mistake`` that names what the learner got wrong."""
+"""Each ``check_x(fn)`` prints a line with ✓, or raises a ``Mistake`` that names the learner's mistake."""
 
 from rlvr_lab.checks.advantages import check_group_advantages, check_leave_one_out_advantages
 from rlvr_lab.checks.averages import check_averages, check_completion_mask, check_token_weights

@@ -12,7 +12,7 @@ from rlvr_lab.checks.kit import Check, Rule
 
 def _draw(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     """Rewards [N, G] whose groups have a std of .25 or more, so that a small ε does not matter."""
-    shape = questions, group_size = ((3, 4), (2, 8), (4, 5), (5, 2))[turn]  # never alike
+    shape = questions, group_size = ((3, 4), (2, 8), (4, 5), (5, 2))[turn]  # N and G differ
     apart = np.arange(group_size) + rng.uniform(0, 0.5, shape)
     rewards = rng.permuted(apart, axis=1) + rng.uniform(-1, 1, (questions, 1))
     return {"rewards": rewards.ravel().astype(np.float32), "group_size": group_size}
@@ -21,16 +21,16 @@ def _draw(rng: np.random.Generator, turn: int) -> dict[str, Any]:
 def _shapes(rewards: np.ndarray, size: int) -> dict[tuple[int, ...], str]:
     questions = len(rewards) // size
     return {
-        (questions, size): "one advantage a row is wanted, groups side by side: flatten it",
-        (questions,): "there should be one number for each answer, not for each question",
-        (len(rewards), 1): "a plain vector is wanted, without an axis of size 1",
-        (1, len(rewards)): "a plain vector is wanted, without an axis of size 1",
-        (size, questions): "a question's answers lie side by side, question by question",
+        (questions, size): "return one advantage per row, with groups side by side: flatten it",
+        (questions,): "return one number per answer, not one per question",
+        (len(rewards), 1): "return a plain vector, without an axis of size 1",
+        (1, len(rewards)): "return a plain vector, without an axis of size 1",
+        (size, questions): "the answers to a question are side by side, question after question",
     }
 
 
 def _by_groups(score: Callable[[np.ndarray], np.ndarray]) -> Rule:
-    """A rule of the rewards [N, G], as one of the flat rewards and the group size."""
+    """Turn a rule for rewards [N, G] into a rule for flat rewards and the group size."""
     return lambda rewards, size: score(rewards.reshape(-1, size).astype(float)).ravel()
 
 
@@ -47,15 +47,15 @@ def _z(groups: np.ndarray) -> np.ndarray:
 
 
 def _by_columns(groups: np.ndarray, score: Any) -> np.ndarray:
-    """What comes out when B rows are cut into [G, N] and scored down the columns."""
+    """The result of reshaping B rows to [G, N] and scoring each column."""
     return score(groups.reshape(groups.shape[::-1]).T).T.reshape(groups.shape)
 
 
 def _silent_groups(fn: Any, rng: np.random.Generator) -> None:
-    """A group of equal rewards (and an ordinary one behind it) must teach nothing.
+    """A group of equal rewards (followed by an ordinary group) must get advantages of 0.
 
-    In float32 the mean of equal rewards of 0.1 is off by up to 1e-8, which a denominator of about the same
-    size would turn into an advantage.
+    In float32 the mean of equal rewards of 0.1 has an error of up to 1e-8. A denominator of about the same
+    size would turn this error into an advantage.
     """
     name = function_name(fn)
     for size in range(3, 13):
@@ -64,24 +64,22 @@ def _silent_groups(fn: Any, rng: np.random.Generator) -> None:
             rewards = torch.cat([torch.full((size,), reward), torch.arange(size) % 2.0])
             result, _ = call(fn, rewards=rewards, group_size=size)
             if bool(torch.isnan(result).any()):
-                why = "Its std is 0, and 0/0 is nan; it should teach nothing"
+                why = "Its std is 0, and 0/0 is nan; its advantages should be 0"
                 raise Mistake(f"{name}: nan for {group}. {why}")
             shapes = _shapes(rewards.numpy(), size)
             silent = float(tensor(name, result, [2 * size], shapes)[:size].abs().max())
             if silent > 0.05:
-                why = ": rounding leaves about 1e-8 above, and your ε below is no larger"
+                why = ": rounding leaves about 1e-8 in the numerator, and your ε is no larger"
                 raise Mistake(
-                    f"{name}: {group} should teach nothing but gets {silent:.2f}{why * (reward > 0)}"
+                    f"{name}: {group} should get advantages of 0 but gets {silent:.2f}{why * (reward > 0)}"
                 )
 
 
 GROUP_MISTAKES = {
     "the sign is flipped: an answer better than its "
     "group must get a positive advantage": lambda g: -_z(g),
-    "your standard deviation divides by G − 1 (the sample std, ddof=1, which torch.std computes "
-    "unless told otherwise); the exercise asks for the population std": lambda g: (
-        _centred(g) / _std(g, ddof=1)
-    ),
+    "your standard deviation divides by G − 1 (the sample std, ddof=1, the default of torch.std); "
+    "the exercise asks for the population std": lambda g: _centred(g) / _std(g, ddof=1),
     "mean and std are taken over the whole batch; "
     "compare an answer only with its own group": lambda g: (g - g.mean()) / g.std(),
     "mean and std (with ddof=1) are taken over the "
@@ -119,7 +117,7 @@ check_group_advantages = Check(
 
 
 def _loo(groups: np.ndarray) -> np.ndarray:
-    """In plain loops, straight from the sentence that defines it."""
+    """In plain loops, from the definition."""
     out = np.empty_like(groups)
     for row, rewards in enumerate(groups.tolist()):
         for i, own in enumerate(rewards):
@@ -136,10 +134,10 @@ LOO_MISTAKES = {
     "the sign is flipped: an answer better than the "
     "others must get a positive advantage": lambda g: -_loo(g),
     "the baseline still contains the answer itself: that is the group mean": _centred,
-    "the others' rewards are added up without the answer itself, but divided by G; how many others "
+    "the rewards of the other answers are added up, but the sum is divided by G; how many other answers "
     "are there?": lambda g: g - (_total(g) - g) / g.shape[1],
     "the sum still contains the answer itself, although "
-    "you divide by the number of the others": lambda g: g - _total(g) / (g.shape[1] - 1),
+    "you divide by the number of the other answers": lambda g: g - _total(g) / (g.shape[1] - 1),
     "this is the baseline alone; the advantage compares the answer's reward with it": lambda g: (
         g - _loo(g)
     ),
@@ -158,7 +156,7 @@ LOO_MISTAKES = {
 }
 
 check_leave_one_out_advantages = Check(
-    "leave_one_out_advantages: nobody is compared with themselves",
+    "leave_one_out_advantages: each answer is compared only with the others",
     draw=_draw,
     right=_by_groups(_loo),
     calls=4,

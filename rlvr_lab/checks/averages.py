@@ -13,7 +13,7 @@ from rlvr_lab.checks.kit import Case, Check, Rule, Series, judge, ragged, seen
 
 
 def _draw_ids(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """Answers padded with eos, with another token, with anything; one stops at once, one never."""
+    """Answers padded with eos, with another token, or with anything; one is empty and one is truncated."""
     eos, pad, rows, length = 1, 0, 5, int(rng.integers(6, 9))
     ids = rng.integers(2, 9, (rows, length))
     ends = rng.permutation(length)[: rows - 1]
@@ -33,25 +33,25 @@ def _mask(ids: np.ndarray, eos: int) -> np.ndarray:
     return mask
 
 
-MASK_MISTAKES = {  # of the places that hold the end of sequence, and the right mask
-    "the end-of-sequence token is masked out. Nothing "
-    "would ever train the model to stop": lambda end, m: np.cumsum(end, axis=1) == 0,
-    "tokens equal to the end-of-sequence token are masked out wherever they stand. The first one is "
-    "a choice of the model and must be trained; what follows it is padding": lambda end, m: ~end,
+MASK_MISTAKES = {  # of the positions with an end-of-sequence token, and the correct mask
+    "the end-of-sequence token is masked out, so the "
+    "model would not be trained to stop": lambda end, m: np.cumsum(end, axis=1) == 0,
+    "all end-of-sequence tokens are masked out, wherever they stand. The first one was chosen by the "
+    "model and must be trained; the tokens after it are padding": lambda end, m: ~end,
     "nothing is masked: tokens after the end of sequence are padding": lambda end, m: m | True,
     "the mask is the wrong way round: True means trained": lambda end, m: ~m,
     "one token too many: the first padding token after "
     "the end of sequence is trained": lambda end, m: np.c_[m[:, :1], m[:, :-1]],
-    "an answer that was cut off has no end-of-sequence token, and all its tokens count; yours are "
-    "all masked out": lambda end, m: m & end.any(axis=1, keepdims=True),
-    "the mask runs to the last end-of-sequence token of the row. Padding may have the same id: it is "
-    "the first one that ends the answer": lambda end, m: (
+    "an answer that was cut off has no end-of-sequence token, and all its tokens count; you mask out "
+    "all of them": lambda end, m: m & end.any(axis=1, keepdims=True),
+    "the mask runs to the last end-of-sequence token of the row. Padding may have the same id: the "
+    "answer ends with the first one": lambda end, m: (
         m | (np.cumsum(end[:, ::-1], axis=1)[:, ::-1] > 0)
     ),
     "tokens after the first end of sequence are trained until a second one appears; the answer ends "
     "with the first": lambda end, m: np.cumsum(end, axis=1) <= 1,
     "only the end-of-sequence tokens are left": lambda end, m: end,
-    "the first token of each answer is masked out; nothing has to be shifted here": lambda end, m: (
+    "the first token of each answer is masked out; no shift is needed here": lambda end, m: (
         m & (np.arange(m.shape[1]) > 0)
     ),
 }
@@ -93,14 +93,13 @@ def _columns(x: np.ndarray, mask: np.ndarray) -> float:
 
 PADDING: dict[str, Rule] = {
     "padding is averaged in": lambda x, m: x.mean(),
-    "padding is kept out of the sum, but is counted in the denominator": lambda x, m: (
-        x * m
-    ).mean(),
+    "padding is not in the sum, but it is counted in the denominator": lambda x, m: (x * m).mean(),
 }
 SEQUENCE_MISTAKES: dict[str, Rule] = {
-    "this is the token average: every token weighs the same, but here every answer should": _token,
+    "this is the token average, with equal weights for all tokens; here all answers need equal "
+    "weights": _token,
     **PADDING,
-    "padding is counted out of the denominator, but is still in the sum": lambda x, m: (
+    "padding is not counted in the denominator, but it is still in the sum": lambda x, m: (
         x.sum(axis=1) / m.sum(axis=1)
     ).mean(),
     "the sum runs over the wrong axis, across the answers instead of along each answer": _columns,
@@ -111,16 +110,18 @@ SEQUENCE_MISTAKES: dict[str, Rule] = {
 }
 TOKEN_MISTAKES: dict[str, Rule] = {
     "this is the average over answers of each answer's mean (1/|o|): here every token should weigh "
-    "the same, in whichever answer it stands": _sequence,
+    "the same, whatever its answer": _sequence,
     **PADDING,
-    "padding is counted out of the denominator, but is still in the sum": lambda x, m: (
+    "padding is not counted in the denominator, but it is still in the sum": lambda x, m: (
         x.sum() / m.sum()
     ),
     "the sum is divided by the number of answers, not by the number of tokens": lambda x, m: (
         (x * m).sum() / len(x)
     ),
-    "the denominator has the number of answers in "
-    "it as well; the number of tokens is enough": lambda x, m: (x * m).sum() / m.sum() / len(x),
+    "the denominator also contains the number of "
+    "answers; it should be the number of tokens only": lambda x, m: (
+        (x * m).sum() / m.sum() / len(x)
+    ),
     "the sum runs over the wrong axis, across the answers": _columns,
 }
 CONSTANT_MISTAKES: dict[str, Rule] = {
@@ -131,7 +132,7 @@ CONSTANT_MISTAKES: dict[str, Rule] = {
     "this is the token average; its denominator still "
     "depends on the lengths that were sampled": lambda x, m, n: _token(x, m),
     "the sum over the answers should be an average: "
-    "the number of answers is missing below": lambda x, m, n: (x * m).sum() / n,
+    "the number of answers is missing in the denominator": lambda x, m, n: (x * m).sum() / n,
     "the constant is missing: the answers' sums are only averaged": lambda x, m, n: (
         (x * m).sum() / len(x)
     ),
@@ -143,7 +144,7 @@ CONSTANT_MISTAKES: dict[str, Rule] = {
 
 
 def _average(name: str, right: Rule, mistakes: dict[str, Rule]) -> Check:
-    """The check of one of the averages, with a last look at what it does when padding is not finite."""
+    """The check of one average; its last test uses padding that is not finite."""
 
     def draw(rng: np.random.Generator, turn: int) -> dict[str, Any]:
         rows, width = ((4, 6), (3, 3), (2, 5))[turn]
@@ -160,8 +161,8 @@ def _average(name: str, right: Rule, mistakes: dict[str, Rule]) -> Check:
             result, _ = call(fn, **(inputs | {"x": x, "mask": mask}))
             if not bool(torch.isfinite(result).all()):
                 raise Mistake(
-                    f"{name}: padding may hold anything, and here it holds {poison}. Multiplied by 0 "
-                    "that is nan and not 0: padding has to be replaced or selected away before the sum"
+                    f"{name}: padding may hold any value, and here it holds {poison}. Multiplied by 0 "
+                    "this gives nan and not 0: replace the padding, or select only the other tokens"
                 )
             value, right_one = tensor(name, result, []), right(*inputs.values())
             judge(name, [Case(inputs, value, right_one)], {})
@@ -174,14 +175,14 @@ def _average(name: str, right: Rule, mistakes: dict[str, Rule]) -> Check:
         last=look_at_padding,
         instead=lambda x, *rest: {
             (x.shape[1],): "wrong axis",
-            (x.shape[0],): "this is still one number an answer",
+            (x.shape[0],): "this is still one number per answer",
         },
         mistakes=mistakes,
     )
 
 
 check_averages = Series(
-    "sequence_mean, token_mean, constant_mean: three averages, none alike",
+    "sequence_mean, token_mean, constant_mean: three different averages",
     (
         _average("sequence_mean", _sequence, SEQUENCE_MISTAKES),
         _average("token_mean", _token, TOKEN_MISTAKES),
@@ -198,7 +199,7 @@ WEIGHTS: dict[str, Callable[[list[int], float], list[float]]] = {
     "token": lambda lengths, n: [1 / sum(lengths) for _ in lengths],
     "constant": lambda lengths, n: [1 / (len(lengths) * n) for _ in lengths],
 }
-OF_WHOLE_ANSWERS = "this is the weight of a whole answer; asked is that of one of its tokens"
+OF_WHOLE_ANSWERS = "this is the weight of a whole answer; return the weight of one of its tokens"
 WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], Any]]] = {
     "sequence": {
         "the average over the answers is missing: there are B of them": lambda o, n: 1 / o,
@@ -210,7 +211,7 @@ WEIGHT_MISTAKES: dict[str, dict[str, Callable[[np.ndarray, float], Any]]] = {
     "token": {
         "this is the sequence average, with its 1/|o|": lambda o, n: 1 / (len(o) * o),
         OF_WHOLE_ANSWERS: lambda o, n: o / o.sum(),
-        "the sum of all lengths already counts all answers; dividing by their number again is one "
+        "the sum of all lengths already covers all answers; dividing by their number as well is one "
         "time too many": lambda o, n: 1 / (len(o) * o.sum()),
         "divided by the number of answers instead of the number of tokens": lambda o, n: 1 / len(o),
         "divided by the mean length instead of the number of tokens": lambda o, n: 1 / o.mean(),
@@ -248,6 +249,6 @@ def _weights(average: str) -> Check:
 
 
 check_token_weights = Series(
-    "token_weights: what one token counts for, under three averages",
+    "token_weights: the weight of one token, under three averages",
     tuple(map(_weights, WEIGHTS)),
 )

@@ -25,7 +25,7 @@ def _std_multiplier(p: float, size: int) -> float:
 
 
 def _sum(p: float, size: int, term: Callable[[float], float], binomial: bool = True) -> float:
-    """Σ_K P(K)·term(K/G), with or without the number of groups that have K right answers."""
+    """Σ_K P(K)·term(K/G), with or without the number of groups with K correct answers."""
     return sum(
         (math.comb(size, k) if binomial else 1) * p**k * (1 - p) ** (size - k) * term(k / size)
         for k in range(size + 1)
@@ -42,24 +42,24 @@ MULTIPLIER_MISTAKES = {  # of p, G, the mean std of a group and p(1 − p)
     "this is the mean std of a group; it is not divided by p(1 − p) yet": lambda p, n, std, v: std,
     "the square root is missing: the variance is averaged, "
     "not the standard deviation": lambda p, n, std, v: _sum(p, n, lambda s: s * (1 - s)) / v,
-    "the binomial coefficient is missing: K right answers can be spread "
-    "over the group in many ways": lambda p, n, std, v: _sum(p, n, _spread, binomial=False) / v,
-    "the chances of K are not used: the terms are averaged as if every K were "
+    "the binomial coefficient is missing: K correct answers can be arranged "
+    "in the group in many ways": lambda p, n, std, v: _sum(p, n, _spread, binomial=False) / v,
+    "the probabilities of K are not used: the terms are averaged as if every K were "
     "equally likely": lambda p, n, std, v: sum(_spread(k / n) for k in range(n + 1)) / (n + 1) / v,
-    "the terms are added up without their chances": lambda p, n, std, v: (
+    "the terms are added up without their probabilities": lambda p, n, std, v: (
         sum(_spread(k / n) for k in range(n + 1)) / v
     ),
-    "divided by √(p(1 − p)); the factor taken out is ∇p, without a root": lambda p, n, std, v: (
+    "the result is divided by √(p(1 − p)); divide by p(1 − p), which is ∇p": lambda p, n, std, v: (
         std / math.sqrt(v)
     ),
-    "divided by p only": lambda p, n, std, v: std / p,
+    "the result is divided by p only": lambda p, n, std, v: std / p,
     "the std is the sample std (ddof=1): your result "
     "is too small by √((G−1)/G)": lambda p, n, std, v: std / v * math.sqrt((n - 1) / n),
     "the std is the sample std (ddof=1): your result "
     "is too large by √(G/(G−1))": lambda p, n, std, v: std / v * math.sqrt(n / (n - 1)),
-    "silent groups are thrown away: they contribute "
+    "silent groups are left out: they contribute "
     "0, but they are part of the average": lambda p, n, std, v: std / v / (1 - p**n - (1 - p) ** n),
-    "the terms use the number K where the share K/G belongs": lambda p, n, std, v: n * std / v,
+    "the terms use the number K instead of the share K/G": lambda p, n, std, v: n * std / v,
 }
 
 check_std_multiplier = Check(
@@ -102,7 +102,7 @@ def _pull(
     state_chance: bool = True,
     weigh: bool = True,
 ) -> tuple[float, float]:
-    """(pull_right, pull_wrong), over all 4^G groups at once; the keywords are ways to go wrong."""
+    """(pull_right, pull_wrong), over all 4^G groups at once; the keywords are options for mistakes."""
     kinds = np.indices((4,) * size).reshape(size, -1).T  # [4^G, G]: 0 … 3
     right, is_long = kinds // 2, kinds % 2
     chance = np.where(right == 1, p, 1 - p) if state_chance else np.full(right.shape, 0.5)
@@ -117,8 +117,8 @@ def _pull(
     return float((push * right).sum()), float((push * (1 - right)).sum())
 
 
-# Both lengths are equally likely in both states, so the two pulls are equal and opposite. To swap them
-# or to flip their sign is therefore the same, and so is to add them up or to leave out the weights.
+# Both lengths are equally likely in both states, so the two pulls are equal and opposite. Swapping them
+# and flipping their signs therefore give equal results, and so do adding them up and omitting the weights.
 check_expected_pull = Check(
     "expected_pull: agrees with the sum over all 4^G groups",
     draw=_draw_toy,
@@ -128,20 +128,20 @@ check_expected_pull = Check(
     mistakes={
         "right and wrong are swapped, or the sign is flipped; "
         "a positive pull means longer": lambda *a: _pull(*a)[::-1],
-        "no pull at all, in either state: the weights are not used, or both states have ended up in one "
+        "the pull is 0 in both states: the weights are not used, or both states are added up in one "
         "sum": partial(_pull, weigh=False),
-        "the std is the sample std (ddof=1); here it is the population's": partial(_pull, ddof=1),
+        "the std is the sample std (ddof=1); here it is the population std": partial(_pull, ddof=1),
         "the advantages are centred, but not divided by the std": partial(_pull, divide=False),
-        "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: it forgets that choosing short "
-        "is a choice too": partial(_pull, centre=0.0),
-        "the chances are incomplete: each length is chosen with chance ½, in every answer": partial(
+        "the score of a choice is 1 − ½ or 0 − ½. Yours is not centred: choosing short also has a "
+        "score": partial(_pull, centre=0.0),
+        "the probabilities are incomplete: in every answer each length has probability ½": partial(
             _pull, length_chance=1.0
         ),
-        "every group counts the same, but right has chance p and wrong 1 − p": partial(
+        "every group counts the same, but right has probability p and wrong 1 − p": partial(
             _pull, state_chance=False
         ),
         "the result is divided by the number of groups. "
-        "The chances already add up to 1": lambda *a: np.divide(_pull(*a), 4 ** a[1]),
+        "The probabilities already add up to 1": lambda *a: np.divide(_pull(*a), 4 ** a[1]),
         "the result is G times too small: it is divided by G although the weights already contain the "
         "average over the answers, or only one answer of each group is counted": lambda *a: (
             np.divide(_pull(*a), a[1])
@@ -149,6 +149,6 @@ check_expected_pull = Check(
         "the weights already contain the average over "
         "the answers; yours is G times too large": lambda *a: np.multiply(_pull(*a), a[1]),
         "each pull is conditional on its state: it is divided "
-        "by the chance of right or wrong": lambda *a: np.divide(_pull(*a), (a[0], 1 - a[0])),
+        "by the probability of right or wrong": lambda *a: np.divide(_pull(*a), (a[0], 1 - a[0])),
     },
 )

@@ -16,7 +16,7 @@ def _gradient(logits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
 
 
 check_softmax_gradient = Check(
-    "softmax_gradient: π(r − J), the same as the sum over all answers",
+    "softmax_gradient: π(r − J), equal to the sum over all answers",
     draw=lambda rng, turn: {
         "logits": rng.normal(0, 1.5, 3 + turn),
         "rewards": rng.normal(1, 1, 3 + turn),
@@ -31,14 +31,14 @@ check_softmax_gradient = Check(
         ),
         "the rewards are compared with their plain mean. J is the mean *under the "
         "policy*": lambda x, r: softmax(x) * (r - r.mean()),
-        "the chance of the answer itself is missing: rare answers push their logit "
+        "the probability of the answer itself is missing: rare answers change their logit "
         "less": lambda x, r: r - softmax(x) @ r,
-        "only the diagonal of the softmax's derivative is there. Raising one logit lowers the chances "
-        "of all other answers": lambda x, r: softmax(x) * (1 - softmax(x)) * r,
+        "only the diagonal of the softmax's derivative is used. Raising one logit lowers the "
+        "probabilities of all other answers": lambda x, r: softmax(x) * (1 - softmax(x)) * r,
         "the sign is flipped: this is the direction in which J falls": lambda x, r: (
             -_gradient(x, r)
         ),
-        "the result is divided by the number of answers; the chances already "
+        "the result is divided by the number of answers; the probabilities already "
         "average": lambda x, r: _gradient(x, r) / len(r),
         "this is ∇log J: the gradient divided by J itself": lambda x, r: (
             _gradient(x, r) / (softmax(x) @ r)
@@ -79,20 +79,20 @@ check_reinforce_loss = Check(
     through="logprobs",
     data=("rewards", "baseline"),
     instead=lambda logprobs, rewards, *rest: {
-        rewards.shape: "this is still one number an answer",
-        logprobs.shape: "this is still one number a token",
+        rewards.shape: "this is still one number per answer",
+        logprobs.shape: "this is still one number per token",
     },
     mistakes={
-        "the sign is flipped: an optimiser minimises, and J is to rise": lambda lp, r, b, m: (
+        "the sign is flipped: an optimiser minimises, and J should increase": lambda lp, r, b, m: (
             _weighted(lp, b - r, m)
         ),
         "the baseline is not used": lambda lp, r, b, m: _weighted(lp, r, m),
         "the baseline is added; a baseline is subtracted": lambda lp, r, b, m: _weighted(
             lp, r + b, m
         ),
-        "padding is added up as well": lambda lp, r, b, m: _weighted(lp, r - b, np.ones_like(m)),
+        "padding is included in the sum": lambda lp, r, b, m: _weighted(lp, r - b, np.ones_like(m)),
         "each answer is divided by its length. log π(y) of a whole answer is a *sum* over tokens; 1/|o| "
-        "comes later in the course, and at a price": lambda lp, r, b, m: _weighted(
+        "comes later in the course and introduces a bias": lambda lp, r, b, m: _weighted(
             lp, (r - b) / m.sum(axis=1), m
         ),
         "all tokens are averaged together; add up an answer's tokens, then average the "
@@ -100,7 +100,7 @@ check_reinforce_loss = Check(
         "the answers are added up; average them": lambda lp, r, b, m: (
             _weighted(lp, r - b, m) * len(m)
         ),
-        "this weighs the chance π(y), not its logarithm": lambda lp, r, b, m: (
+        "this uses the probability π(y), not its logarithm": lambda lp, r, b, m: (
             -((r - b) * np.exp((lp * m).sum(axis=1))).mean()
         ),
         "the advantages are multiplied along the tokens instead of the answers. This goes unnoticed "
@@ -128,7 +128,7 @@ def _discounted(rewards: Any, gamma: float) -> np.ndarray:
 
 
 check_reward_to_go = Check(
-    "reward_to_go: every token gets what comes from it on, and nothing earlier",
+    "reward_to_go: every token gets its own and later rewards, and no earlier ones",
     draw=lambda rng, turn: {
         "rewards": rng.normal(0, 1, (4, 6)),
         "mask": ragged(rng, 4, 6),
@@ -136,29 +136,30 @@ check_reward_to_go = Check(
     },
     right=_to_go,
     mistakes={
-        "the sum runs over the past: a token is paid for what happened before it": lambda r, m, g: (
+        "the sum runs over the past: a token gets rewards from before it": lambda r, m, g: (
             _discounted((r * m)[:, ::-1], g)[:, ::-1] * m
         ),
         "there is no discount: γ is not used": lambda r, m, g: _to_go(r, m, 1.0),
-        "the discount counts from the first token. A token looks ahead from where *it* stands: "
+        "the discount counts from the first token. It should count from the token *itself*: "
         "γ^(s−t)": lambda r, m, g: (
             np.cumsum((g ** np.arange(6) * r * m)[:, ::-1], axis=1)[:, ::-1] * m
         ),
         "the token's own reward is missing: s starts at t, not at t + 1": lambda r, m, g: (
             (_to_go(r, m, g) - r) * m
         ),
-        "everything is discounted once too often: a token's own reward counts in "
-        "full": lambda r, m, g: _to_go(r, m, g) * g * m,
-        "rewards that stand on padding are counted": lambda r, m, g: _discounted(r, g) * m,
+        "everything is discounted one time too many: a token's own reward is not "
+        "discounted": lambda r, m, g: _to_go(r, m, g) * g * m,
+        "rewards on padding are counted": lambda r, m, g: _discounted(r, g) * m,
         "padding does not come out as 0": lambda r, m, g: np.where(m, _to_go(r, m, g), r),
-        "neither is padding kept out of the sum, nor set to 0 at the end": lambda r, m, g: (
-            _discounted(r, g)
+        "padding is in the sum, and it is not set to 0 at the end": lambda r, m, g: _discounted(
+            r, g
         ),
         "every token gets the whole return of its answer, as in plain REINFORCE": lambda r, m, g: (
             _discounted(r * m, g)[:, :1] * np.ones_like(r) * m
         ),
-        "only the immediate reward is there: nothing flows back from later "
-        "tokens": lambda r, m, g: r * m,
+        "only the immediate reward is used: rewards of later tokens are missing": lambda r, m, g: (
+            r * m
+        ),
     },
 )
 
@@ -177,24 +178,26 @@ def _weigh(weights: np.ndarray, rewards: np.ndarray) -> float:
 
 BASELINE_MISTAKES = {  # of the scores, their squared lengths, and the rewards
     "this is the mean reward. It is a good baseline, "
-    "not the best: long gradients count more": lambda s, w, r: r.mean(),
+    "but not the best: long gradients count more": lambda s, w, r: r.mean(),
     "the weights are the lengths of the scores; they "
     "should be the *squared* lengths": lambda s, w, r: _weigh(np.sqrt(w), r),
-    "the weights are added up with the rewards but never divided out": lambda s, w, r: w @ r,
+    "the weighted rewards are added up, but not divided by the sum of the weights": lambda s, w, r: (
+        w @ r
+    ),
     "the numerator is averaged and the denominator is missing": lambda s, w, r: w @ r / len(r),
     "the weights are upside down: short gradients count most here": lambda s, w, r: _weigh(
         1 / w, r
     ),
     "the components of a score are added up before "
     "they are squared; ‖s‖² squares first": lambda s, w, r: _weigh(s.sum(axis=1) ** 2, r),
-    "only the first parameter is looked at": lambda s, w, r: _weigh(s[:, 0] ** 2, r),
+    "only the first parameter is used": lambda s, w, r: _weigh(s[:, 0] ** 2, r),
     "the weights contain the reward: they come from "
     "r·∇log π, but should come from ∇log π": lambda s, w, r: _weigh(w * r**2, r),
     "the fraction is upside down": lambda s, w, r: 1 / _weigh(w, r),
 }
 
 check_optimal_baseline = Check(
-    "optimal_baseline: no other constant leaves less variance",
+    "optimal_baseline: no other constant gives a smaller variance",
     draw=lambda rng, turn: {
         "scores": rng.normal(0, 1, (6 + turn, 3)) * rng.uniform(0.3, 2.5, (6 + turn, 1)),
         "rewards": rng.normal(1, 1, 6 + turn),
@@ -202,7 +205,7 @@ check_optimal_baseline = Check(
     right=_optimal_baseline,
     instead=lambda s, r: {
         (s.shape[1],): "one baseline for each parameter is possible too, but here it is one number",
-        r.shape: "this is still one number an answer",
+        r.shape: "this is still one number per answer",
     },
     mistakes=seen(lambda s, r: (s, (s**2).sum(axis=1), r), BASELINE_MISTAKES),
 )
@@ -219,36 +222,34 @@ def _variance(pi: Any, rewards: Any, baseline: float) -> float:
 
 
 def _terms(pi: Any, rewards: Any, baseline: float) -> tuple[Any, ...]:
-    """The inputs, the right variance, and ‖∇J‖²."""
+    """The inputs, the correct variance, and ‖∇J‖²."""
     square = ((pi * (rewards - pi @ rewards)) ** 2).sum()
     return pi, rewards, baseline, _variance(pi, rewards, baseline), square
 
 
-VARIANCE_MISTAKES = {  # of the inputs, the right variance v, and ‖∇J‖²
+VARIANCE_MISTAKES = {  # of the inputs, the correct variance v, and ‖∇J‖²
     "this is the mean square of the gradient: the "
     "square of its mean is not subtracted": lambda pi, r, b, v, square: v + square,
     "this is the square of the mean, ‖∇J‖²; the mean "
     "of the squares is missing": lambda pi, r, b, v, square: square,
     "the baseline is not used": lambda pi, r, b, v, square: _variance(pi, r, 0.0),
-    "all answers count the same: weigh each with its chance": lambda pi, r, b, v, square: (
+    "all answers count the same: weight each by its probability": lambda pi, r, b, v, square: (
         ((r - b) ** 2 @ ((np.eye(len(pi)) - pi) ** 2).sum(axis=1)) / len(pi) - square
     ),
     "the score of an answer is e_y − π; yours is e_y alone": lambda pi, r, b, v, square: (
         pi @ (r - b) ** 2 - square
     ),
-    "the components are averaged; total variance adds them up": lambda pi, r, b, v, square: (
+    "the components are averaged; the total variance adds them up": lambda pi, r, b, v, square: (
         v / len(pi)
     ),
     "this is the variance of the reward, not of the gradient": lambda pi, r, b, v, square: (
         pi @ (r - pi @ r) ** 2
     ),
-    "the square root is one too many: a variance was asked for": lambda pi, r, b, v, square: (
-        np.sqrt(v)
+    "this is the standard deviation: remove the square root": lambda pi, r, b, v, square: np.sqrt(
+        v
     ),
-    "the baseline has got into ∇J as well: subtract the square of the true gradient's length; a "
-    "baseline does not change the mean": lambda pi, r, b, v, square: (
-        v + square - ((pi * (r - b)) ** 2).sum()
-    ),
+    "the baseline is also in ∇J: subtract the squared length of the true gradient; a baseline does not "
+    "change the mean": lambda pi, r, b, v, square: v + square - ((pi * (r - b)) ** 2).sum(),
 }
 
 check_exact_variance = Check(

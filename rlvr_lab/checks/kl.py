@@ -17,7 +17,7 @@ def _draw_logprobs(rng: np.random.Generator, turn: int) -> dict[str, Any]:
 
 
 def _of_ratio(formula: Callable[[float], float]) -> Rule:
-    """A formula of d = log π − log π_ref, number by number, in pure Python."""
+    """A formula for d = log π − log π_ref, applied to each number in pure Python."""
     by_number = np.vectorize(formula, otypes=[float])
     return lambda logprobs, ref_logprobs: by_number(logprobs - ref_logprobs)
 
@@ -32,35 +32,33 @@ K3_MISTAKES = {
     "this is k1, the plain log-ratio": lambda d: d,
     "this is k1 with its sign flipped": lambda d: -d,
     "this is k2, half the squared log-ratio": lambda d: d * d / 2,
-    "two policies that agree should have a KL of 0; a constant is missing": lambda d: (
-        math.exp(-d) + d
-    ),
-    "the log-ratio has one sign inside the exponential and must have the other outside; yours do not "
+    "two equal policies should have a KL of 0; a constant is missing": lambda d: math.exp(-d) + d,
+    "the log-ratio needs opposite signs inside and outside the exponential; your two signs do not "
     "fit together": lambda d: math.exp(-d) - 1 - d,
-    "the exponential has the ratio upside down; the term outside it is right": lambda d: (
+    "the ratio in the exponential is upside down; the term outside it is correct": lambda d: (
         math.exp(d) - 1 + d
     ),
-    "the exponential is there, but not the term that "
-    "makes it never negative: the log-ratio itself": lambda d: math.exp(-d) - 1,
+    "the exponential is there, but the term that makes k3 "
+    "non-negative is missing: the log-ratio itself": lambda d: math.exp(-d) - 1,
     "the sign is flipped: k3 is never negative, yours is never positive": lambda d: -_k3(d),
 }
 
 check_k3 = Check(
-    "k3: right value, right direction, and the gradient flows",
+    "k3: correct value, correct direction, and the gradient flows",
     draw=_draw_logprobs,
     right=_of_ratio(_k3),
     calls=2,
     through="logprobs",
     instead=lambda logprobs, ref: {
-        (): "one value a token is wanted; averaging is the loss's business",
+        (): "return one value per token; the loss does the averaging",
         logprobs.shape[:1]: "do not sum over the tokens yet",
     },
     mistakes={said: _of_ratio(slip) for said, slip in K3_MISTAKES.items()},
     slopes={
-        "the values are right, but the gradient flows only through the log-ratio, not through the "
-        "exponential: a detach too many": _of_ratio(lambda d: 1.0),
-        "the values are right, but the gradient flows only through the exponential, not through the "
-        "log-ratio: a detach too many": _of_ratio(lambda d: -math.exp(-d)),
+        "the values are correct, but the gradient flows only through the log-ratio, not through the "
+        "exponential: there is one detach too many": _of_ratio(lambda d: 1.0),
+        "the values are correct, but the gradient flows only through the exponential, not through the "
+        "log-ratio: there is one detach too many": _of_ratio(lambda d: -math.exp(-d)),
     },
 )
 
@@ -84,7 +82,7 @@ check_k3_gradient = Check(
         name: softmax(rng.normal(0, 0.8, (3, 6, 4)[turn])) for name in ("pi", "pi_ref")
     },
     right=_expected_gradient,
-    instead=lambda pi, q: {(): "one entry for each logit is wanted, a vector of size V"},
+    instead=lambda pi, q: {(): "return one entry per logit, a vector of size V"},
     mistakes={
         "the sign is flipped: this is the direction of descent, not the gradient": lambda pi, q: (
             q - pi
@@ -93,19 +91,19 @@ check_k3_gradient = Check(
         "held fixed: only k3 itself is differentiated": lambda pi, q: (
             pi * (np.log(pi / q) - pi @ np.log(pi / q))
         ),
-        "this is k3's slope by log π at each token; the expectation over tokens and the step from log π "
-        "to the logits are still to come": lambda pi, q: 1 - q / pi,
-        "each logit is followed into its own token only, "
+        "this is the derivative of k3 with respect to log π at each token; the expectation over tokens "
+        "and the step from log π to the logits are still missing": lambda pi, q: 1 - q / pi,
+        "each logit is used only for its own token, "
         "and the expectation over tokens is missing": lambda pi, q: (1 - q / pi) * (1 - pi),
-        "∂log π(v)/∂θ_v is right, but changing one logit changes the log-probability of every token, by "
-        "the normaliser": lambda pi, q: pi * (1 - q / pi) * (1 - pi),
+        "∂log π(v)/∂θ_v is correct, but changing one logit changes the log-probability of every token "
+        "through the normaliser": lambda pi, q: pi * (1 - q / pi) * (1 - pi),
         "the expectation is taken over the reference; the tokens "
-        "are drawn from the policy": lambda pi, q: q * (1 - q / pi) - pi * (q @ (1 - q / pi)),
+        "are sampled from the policy": lambda pi, q: q * (1 - q / pi) - pi * (q @ (1 - q / pi)),
         "the ratio is upside down: k3 contains π_ref/π": lambda pi, q: (
             pi * (1 - pi / q) - pi * (pi @ (1 - pi / q))
         ),
-        "that is the gradient for k1, which vanishes; k3 has a second term": lambda pi, q: 0 * pi,
-        "that is the chance of each token, not a gradient: "
+        "this is the gradient for k1, which vanishes; k3 has a second term": lambda pi, q: 0 * pi,
+        "these are the probabilities of the tokens, not a gradient: "
         "its entries must add up to 0": lambda pi, q: pi,
     },
 )
@@ -114,7 +112,7 @@ check_k3_gradient = Check(
 # -------------------------------------------------------------------------------------- directions
 
 ANSWERS = ("reverse", "forward", "nothing")
-DIRECTIONS = {  # estimator used as a loss -> right answer, and what a wrong one may have confused
+DIRECTIONS = {  # estimator used as a loss -> correct answer, and a hint for an incorrect one
     "k1": ("nothing", "its expected gradient is E[∇log π]: what is that for any distribution?"),
     "k2": (
         "reverse",
@@ -123,11 +121,11 @@ DIRECTIONS = {  # estimator used as a loss -> right answer, and what a wrong one
     "k3": (
         "forward",
         "you may be mixing up the KL that k3 estimates as a number with the one it descends as a loss. "
-        "Compare your formula of the last exercise with the two gradients",
+        "Compare your formula from the last exercise with the two gradients",
     ),
     "rho*k3": (
         "reverse",
-        "ρ is 1 as a number, but its gradient is not 0: add that term to the one you had for k3",
+        "ρ is 1 as a number, but its gradient is not 0: add this term to the one for k3",
     ),
 }
 
@@ -148,6 +146,6 @@ def _direction(estimator: str, answer: str, confusion: str) -> Check:
 
 
 check_kl_directions = Series(
-    "descends: the four estimators, told apart as losses",
+    "descends: what the four estimators minimise as losses",
     tuple(_direction(key, *answer) for key, answer in DIRECTIONS.items()),
 )

@@ -8,7 +8,7 @@ from rlvr_lab.checks.kit import Check, Rule, seen
 
 
 class Batch(NamedTuple):
-    """A batch as the mistakes see it."""
+    """A batch, with the quantities that the mistakes use."""
 
     logprobs: np.ndarray
     old: np.ndarray
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
         return np.clip(self.ratio, low, high) * self.advantages[:, None]
 
     def clipped(self, ratio: np.ndarray | None = None) -> np.ndarray:
-        """The clipped surrogate, also of another ratio."""
+        """The clipped surrogate, optionally with another ratio."""
         ratio, column = self.ratio if ratio is None else ratio, self.advantages[:, None]
         return np.minimum(ratio * column, np.clip(ratio, 1 - self.clip, 1 + self.clip) * column)
 
@@ -63,8 +63,8 @@ def _shapes(logprobs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
     rows, width = logprobs.shape
     return {
         (width,): "the sum ran over the wrong axis",
-        (rows,): "this is still one number an answer",  # also where rows == width
-        (rows, width): "this is still one number a token",
+        (rows,): "this is still one number per answer",  # also where rows == width
+        (rows, width): "this is still one number per token",
     }
 
 
@@ -72,7 +72,7 @@ def _shapes(logprobs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
 
 
 def _draw_grpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """Square batches first: only there does a wrong broadcast pass in silence."""
+    """Square batches first: only with them does a wrong broadcast raise no error."""
     rows, width = ((4, 4), (5, 5), (6, 6), (3, 6), (6, 4), (2, 9))[turn]
     new, old, mask = _draw_batch(rng, rows, width)
     return {
@@ -100,7 +100,7 @@ def _without_last(mask: np.ndarray) -> np.ndarray:
 
 
 def _along_tokens(b: Batch) -> float:
-    """Advantages broadcast along the tokens, which goes unnoticed where B = T."""
+    """Advantages broadcast along the tokens, which raises no error if B = T."""
     row, square = b.advantages[None, :], b.mask.shape[0] == b.mask.shape[1]
     bounded = np.clip(b.ratio, 1 - b.clip, 1 + b.clip)
     return b.per_answer(np.minimum(b.ratio * row, bounded * row)) if square else np.nan
@@ -113,10 +113,10 @@ GRPO_MISTAKES = {
     "the advantages are multiplied along the tokens instead of the answers. This goes unnoticed only "
     "because B = T here: [B] against [B, T] lines up with the wrong axis": _along_tokens,
     "padding is averaged in": lambda b: -b.clipped().mean(),
-    "padding is kept out of the sum, but is counted in the length": lambda b: (
+    "padding is not in the sum, but it is counted in the length": lambda b: (
         -(b.clipped() * b.mask).mean()
     ),
-    "padding is counted out of the length, but is still in the sum": lambda b: (
+    "padding is not counted in the length, but it is still in the sum": lambda b: (
         -(b.clipped().sum(axis=1) / b.lengths).mean()
     ),
     "all tokens are averaged together (DAPO's average); each answer should be averaged by its own "
@@ -129,16 +129,16 @@ GRPO_MISTAKES = {
     ),
     "the end-of-sequence token is masked out: the last token of "
     "each answer does not count": lambda b: b.per_answer(b.clipped(), _without_last(b.mask)),
-    "the first token of each answer does not count: nothing has to be shifted here": lambda b: (
+    "the first token of each answer does not count: no shift is needed here": lambda b: (
         b.per_answer(b.clipped(), b.mask & (np.arange(b.mask.shape[1]) > 0))
     ),
     "there is no clip: only the plain ratio is used": lambda b: b.per_answer(b.plain),
     "only the clipped ratio is used. The objective "
     "takes the more pessimistic of clipped and plain": lambda b: b.per_answer(b.bounded()),
-    "of the two terms the more optimistic one is taken (max in place of min, or the sign was flipped "
-    "before they were compared)": lambda b: b.per_answer(np.maximum(b.plain, b.bounded())),
+    "the more optimistic of the two terms is taken (max instead of min, or the sign was flipped before "
+    "they were compared)": lambda b: b.per_answer(np.maximum(b.plain, b.bounded())),
     "the smaller ratio is chosen first and then multiplied by the advantage. With a negative advantage "
-    "that is the wrong one of the two": lambda b: b.per_answer(b.bounded(low=0)),
+    "this is the wrong choice": lambda b: b.per_answer(b.bounded(low=0)),
     "the ratio is clipped from above only": lambda b: b.per_answer(
         np.minimum(b.plain, b.bounded(low=0))
     ),
@@ -148,7 +148,7 @@ GRPO_MISTAKES = {
     "the clip range is fixed at 0.2; use the argument `clip`": lambda b: b.per_answer(
         b._replace(clip=0.2).clipped()
     ),
-    "the ratio is upside down: the new policy belongs on top": lambda b: b.per_answer(
+    "the ratio is upside down: the new policy belongs in the numerator": lambda b: b.per_answer(
         b.clipped(1 / b.ratio)
     ),
     "the difference of log-probabilities is used as if it were "
@@ -170,7 +170,7 @@ check_grpo_loss = Check(
     instead=_shapes,
     mistakes=seen(lambda *inputs: (Batch(*inputs),), GRPO_MISTAKES),
     slopes={
-        "the value is right, but the gradient also flows "
+        "the value is correct, but the gradient also flows "
         "where the clip is active": lambda *inputs: Batch(*inputs).free_gradient
     },
 )
@@ -243,18 +243,18 @@ check_dr_grpo_loss = Check(
         ),
         "the sum over tokens is divided by the width of the padded batch, not by the constant "
         "max_length": _dr(_centred, lambda m, n: m.shape[1]),
-        "the divisor is the longest answer of this batch. That is no constant: it changes with what was "
-        "sampled": _dr(_centred, lambda m, n: m.sum(axis=1).max()),
-        "the divisor is the mean length of this batch (the token average). It still depends on what was "
-        "sampled": _dr(_centred, lambda m, n: m.sum(axis=1).mean()),
-        "the answers' tokens are summed and divided by nothing: max_length is missing": (
+        "the divisor is the longest answer of this batch. This is not a constant: it depends on the "
+        "sampled answers": _dr(_centred, lambda m, n: m.sum(axis=1).max()),
+        "the divisor is the mean length of this batch (the token average). It still depends on the "
+        "sampled answers": _dr(_centred, lambda m, n: m.sum(axis=1).mean()),
+        "the tokens of each answer are summed, but not divided by anything: max_length is missing": (
             _dr(_centred, lambda m, n: 1)
         ),
         "the answers are added up; they should be averaged": _dr(_centred, lambda m, n: n / len(m)),
-        "a leftover 1/|o|: max_length has come in addition to it, not in its place": (
+        "a leftover 1/|o|: max_length is there in addition to it, not instead of it": (
             _dr(_centred, lambda m, n: n * m.sum(axis=1))
         ),
-        "the raw rewards are used: subtracting the group's mean stays": (
+        "the raw rewards are used: Dr. GRPO still subtracts the group's mean": (
             _dr(lambda rewards: rewards, lambda m, n: n)
         ),
         "the sign is flipped": _dr(_centred, lambda m, n: -n),

@@ -13,7 +13,7 @@ from rlvr_lab.checks.kit import Check, Rule, seen
 
 
 def _best_of_n(probs: Any, n: int) -> np.ndarray:
-    """By drawing every tuple there is; answers stand from worst to best."""
+    """By listing all tuples of draws; the answers are ordered from worst to best."""
     out = np.zeros(len(probs))
     for drawn in itertools.product(range(len(probs)), repeat=n):
         out[max(drawn)] += math.prod(probs[y] for y in drawn)
@@ -28,19 +28,21 @@ check_best_of_n = Check(
     },
     right=_best_of_n,
     mistakes={
-        "this is the chance that the best is *at most* this good; take differences": lambda p, n: (
+        "this is the probability that the best is *at most* this good; take differences": lambda p, n: (
             np.cumsum(p) ** n
         ),
-        "each chance is raised to the power n: that is "
-        "the chance that all n draws are this answer": lambda p, n: p**n,
-        "chances to the power n, made to add up to 1; "
-        "the best of n does not sharpen like this": lambda p, n: p**n / (p**n).sum(),
-        "this is the chance that the answer is *among* the n draws": lambda p, n: 1 - (1 - p) ** n,
-        "the worst of n, not the best": lambda p, n: _best_of_n(p[::-1], n)[::-1],
+        "each probability is raised to the power n: that is "
+        "the probability that all n draws are this answer": lambda p, n: p**n,
+        "these are probabilities to the power n, normalised; "
+        "the best of n is a different distribution": lambda p, n: p**n / (p**n).sum(),
+        "this is the probability that the answer is *among* the n draws": lambda p, n: (
+            1 - (1 - p) ** n
+        ),
+        "this is the worst of n, not the best": lambda p, n: _best_of_n(p[::-1], n)[::-1],
         "n is one too small": lambda p, n: np.diff(np.cumsum(p) ** (n - 1), prepend=0.0),
         "n is one too large": lambda p, n: np.diff(np.cumsum(p) ** (n + 1), prepend=0.0),
-        "the chance is multiplied by n": lambda p, n: n * p,
-        "n·p·P(one draw is at most this good)^(n−1) is "
+        "the probability is multiplied by n": lambda p, n: n * p,
+        "n·p·P(one draw is at most this good)^(n−1) holds "
         "for continuous scores; here answers repeat": lambda p, n: n * p * np.cumsum(p) ** (n - 1),
     },
 )
@@ -69,20 +71,20 @@ check_binary_kl = Check(
     right=_binary_kl,
     tolerance=1e-7,
     mistakes={
-        "this is the formula for scores that never tie, log n − (n−1)/n": lambda p, n: (
+        "this is the formula for scores without ties, log n − (n−1)/n": lambda p, n: (
             math.log(n) - (n - 1) / n
         ),
         "this is the limit n → ∞": lambda p, n: -math.log(p),
-        "the direction is turned round: KL(base‖best)": lambda p, n: _two(p, 1 - (1 - p) ** n),
-        "wrong answers are left out: they have a term too": lambda p, n: (
+        "the direction is reversed: KL(base‖best)": lambda p, n: _two(p, 1 - (1 - p) ** n),
+        "incorrect answers are left out: they have a term too": lambda p, n: (
             (1 - (1 - p) ** n) * math.log((1 - (1 - p) ** n) / p)
         ),
         "the success rate is taken as n·p": lambda p, n: _two(min(n * p, 0.999999), p),
         "the success rate is taken as p^n: that is the "
-        "chance that *all* draws are right": lambda p, n: _two(p**n, p),
+        "probability that *all* draws are correct": lambda p, n: _two(p**n, p),
         "this is the success rate, not the KL": lambda p, n: 1 - (1 - p) ** n,
-        "the weights of the two terms are the base's; in KL(best‖base) they are the "
-        "best-of-n's": lambda p, n: (
+        "the two terms are weighted by the base; in KL(best‖base) the weights are those of "
+        "best-of-n": lambda p, n: (
             p * math.log((1 - (1 - p) ** n) / p) + (1 - p) * math.log((1 - p) ** (n - 1))
         ),
         "the logarithm is to base 2: bits, not nats": lambda p, n: _binary_kl(p, n) / math.log(2),
@@ -94,7 +96,7 @@ check_binary_kl = Check(
 
 
 def _gold_peak(alpha: float, beta: float) -> tuple[float, float]:
-    """By search, on a grid that closes in."""
+    """By search on a grid that becomes finer."""
     low, high = 1e-9, math.exp(alpha / beta)
     for _ in range(60):
         grid = np.linspace(low, high, 41)
@@ -104,25 +106,31 @@ def _gold_peak(alpha: float, beta: float) -> tuple[float, float]:
     return float(d), float(d * (alpha - beta * math.log(d)))
 
 
-PEAK_MISTAKES = {  # of α, β and the right place d
+PEAK_MISTAKES = {  # of α, β and the correct place d
     "this is the form of best-of-n, d(α − βd); here it is RL's, d(α − β·log d)": (
         lambda a, b, d: (a / (2 * b), a**2 / (4 * b))
     ),
-    "this is where the reward is back at 0, not where it turns": lambda a, b, d: (d * math.e, 0.0),
-    "the product rule is incomplete: d·log d has the slope log d *+ 1*": (
+    "this is where the reward is 0 again, not where it is highest": lambda a, b, d: (
+        d * math.e,
+        0.0,
+    ),
+    "the product rule is incomplete: the derivative of d·log d is log d *+ 1*": (
         lambda a, b, d: (d * math.e, b * d * math.e)
     ),
     "the sign of the 1 is wrong in the exponent": (
         lambda a, b, d: (d * math.e**2, -b * d * math.e**2)
     ),
-    "the place is right; the height is not: put d* into the form": lambda a, b, d: (d, a * d),
-    "the first number is the KL; d is its root": lambda a, b, d: (d**2, b * d),
-    "the two numbers have changed places": lambda a, b, d: (b * d, d),
+    "the place is correct, but the height is not: insert d* into the form": lambda a, b, d: (
+        d,
+        a * d,
+    ),
+    "the first number is the KL; d is its square root": lambda a, b, d: (d**2, b * d),
+    "the two numbers are exchanged": lambda a, b, d: (b * d, d),
     "α and β are exchanged": lambda a, b, d: (math.exp(b / a - 1), a * math.exp(b / a - 1)),
 }
 
 check_gold_peak = Check(
-    "gold_peak: where the gold reward turns, and how high",
+    "gold_peak: where the gold reward is highest, and how high",
     draw=lambda rng, turn: {
         "alpha": float(rng.uniform(0.6, 1.5)),
         "beta": float(rng.uniform(0.4, 0.9)),
@@ -136,7 +144,7 @@ check_gold_peak = Check(
 
 
 def _pass_at_k(n: int, c: int, k: int) -> float:
-    """Share of all k-subsets of n answers, the first c right, that hold a right one."""
+    """Share of all k-subsets of n answers, of which the first c are correct, with a correct answer."""
     subsets = list(itertools.combinations(range(n), k))
     return sum(min(chosen) < c for chosen in subsets) / len(subsets)
 
@@ -153,22 +161,22 @@ check_pass_at_k = Check(
     tolerance=1e-7,
     mistakes={
         "this draws *with* replacement, 1 − (1 − c/n)^k. "
-        "With n answers at hand it is biased": lambda n, c, k: 1 - (1 - c / n) ** k,
+        "With n given answers it is biased": lambda n, c, k: 1 - (1 - c / n) ** k,
         "this is pass@1": lambda n, c, k: c / n,
-        "this is the chance that none is right; take it from 1": lambda n, c, k: (
+        "this is the probability that none is correct; subtract it from 1": lambda n, c, k: (
             1 - _pass_at_k(n, c, k)
         ),
-        "this is the chance that all k are right": lambda n, c, k: (
+        "this is the probability that all k are correct": lambda n, c, k: (
             math.comb(c, k) / math.comb(n, k)
         ),
-        "k answers with c/n each are added up; the chances overlap": lambda n, c, k: min(
+        "k answers with probability c/n each are added up; the events overlap": lambda n, c, k: min(
             1.0, k * c / n
         ),
-        "this says whether any of the n is right: pass@n": lambda n, c, k: float(c > 0),
-        "the two binomials are upside down or exchanged: n "
-        "− c wrong answers are chosen from": lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k),
-        "with fewer than k wrong answers a right one is certain; yours "
-        "gives something else there": lambda n, c, k: 0.0 if n - c < k else _pass_at_k(n, c, k),
+        "this says whether any of the n is correct: pass@n": lambda n, c, k: float(c > 0),
+        "the two binomials are exchanged or upside down: choose from the n "
+        "− c incorrect answers": lambda n, c, k: 1 - math.comb(c, k) / math.comb(n, k),
+        "with fewer than k incorrect answers a correct one is certain, so the result "
+        "should be 1": lambda n, c, k: 0.0 if n - c < k else _pass_at_k(n, c, k),
     },
 )
 
@@ -242,7 +250,7 @@ check_calibration_error = Check(
     right=_ece,
     mistakes=seen(_bins, BIN_MISTAKES)
     | {
-        "the gaps keep their signs, so that over- and under-confidence cancel": lambda c, r, bins: (
+        "the gaps keep their signs, so over- and under-confidence cancel": lambda c, r, bins: (
             c.mean() - r.mean()
         ),
         "this is the Brier score, the mean square": lambda c, r, bins: ((c - r) ** 2).mean(),

@@ -15,14 +15,14 @@ def _log_sigmoid(x: Any) -> Any:
 
 
 def _shapes(pairs: np.ndarray, *rest: Any) -> dict[tuple[int, ...], str]:
-    return {pairs.shape: "this is still one number a pair; average them"}
+    return {pairs.shape: "this is still one number per pair; average them"}
 
 
 # ---------------------------------------------------------------------------------- Bradley–Terry
 
 
 def _loss(chosen: Any, rejected: Any) -> float:
-    """Minus the mean log of each verdict's chance e^w / (e^w + e^l)."""
+    """Minus the mean log of each preference's probability e^w / (e^w + e^l)."""
     chances = [
         math.exp(w) / (math.exp(w) + math.exp(x)) for w, x in zip(chosen, rejected, strict=True)
     ]
@@ -46,7 +46,7 @@ def _large_margins(fn: Any, rng: np.random.Generator) -> None:
 
 
 check_bradley_terry_loss = Check(
-    "bradley_terry_loss: minus the mean log-chance of the verdicts, and its gradient",
+    "bradley_terry_loss: minus the mean log-probability of the preferences, and its gradient",
     draw=lambda rng, turn: {
         "chosen": rng.normal(0.4, 1.5, 4 + turn),
         "rejected": rng.normal(0, 1.5, 4 + turn),
@@ -60,18 +60,21 @@ check_bradley_terry_loss = Check(
             -_loss(w, x)
         ),
         "chosen and rejected are exchanged": lambda w, x: _loss(x, w),
-        "the logarithm is missing: this averages the chances themselves": lambda w, x: (
+        "the logarithm is missing: this averages the probabilities themselves": lambda w, x: (
             -np.exp(_log_sigmoid(w - x)).mean()
         ),
-        "the sigmoid is missing: this is the plain margin, which has no bottom": lambda w, x: (
+        "the sigmoid is missing: this is the margin itself, which has no minimum": lambda w, x: (
             -(w - x).mean()
         ),
-        "each score goes through a sigmoid by itself. Only "
-        "the difference means anything": lambda w, x: -(_log_sigmoid(w) + _log_sigmoid(-x)).mean(),
+        "each score has its own sigmoid. Only the difference of the scores matters": lambda w, x: (
+            -(_log_sigmoid(w) + _log_sigmoid(-x)).mean()
+        ),
         "the margins are averaged before the logarithm: "
-        "a mean pair is not the mean of the pairs": lambda w, x: -_log_sigmoid((w - x).mean()),
+        "take the loss of each pair first, then the mean": lambda w, x: (
+            -_log_sigmoid((w - x).mean())
+        ),
         "the pairs are added up; average them": lambda w, x: _loss(w, x) * len(w),
-        "this is a hinge, max(0, 1 − margin), and no likelihood": lambda w, x: np.maximum(
+        "this is a hinge loss, max(0, 1 − margin), and not a likelihood": lambda w, x: np.maximum(
             0, 1 - w + x
         ).mean(),
     },
@@ -116,20 +119,20 @@ check_regularised_optimum = Check(
     right=_optimum,
     last=_small_beta,
     mistakes={  # q: π_ref
-        "the reference is not in it: this is the softmax of r/β, which pays for entropy and not for the "
-        "distance from the reference": lambda q, r, b: _normal(np.exp(r / b)),
-        "the chances do not add up to 1": lambda q, r, b: q * np.exp(r / b),
+        "the reference is missing: this is the softmax of r/β, which rewards entropy and not closeness to "
+        "the reference": lambda q, r, b: _normal(np.exp(r / b)),
+        "the probabilities do not add up to 1": lambda q, r, b: q * np.exp(r / b),
         "β multiplies the reward; a *large* β should keep "
         "the policy near the reference": lambda q, r, b: _optimum(q, r, 1 / b),
         "β is not used": lambda q, r, b: _optimum(q, r, 1.0),
-        "the sign is flipped: bad answers gain": lambda q, r, b: _optimum(q, -r, b),
+        "the sign is flipped: bad answers become more likely": lambda q, r, b: _optimum(q, -r, b),
         "the exponential is missing": lambda q, r, b: _normal(q * np.abs(r) / b),
         "the reference is added to the exponent, not its logarithm": lambda q, r, b: _normal(
             np.exp(q + r / b)
         ),
         "the logarithm of the reference is divided by β too: "
         "π_ref is raised to the power 1/β": lambda q, r, b: _normal(np.exp((np.log(q) + r) / b)),
-        "this is the best answer alone: the limit β → 0": lambda q, r, b: (
+        "all probability is on the best answer: this is the limit β → 0": lambda q, r, b: (
             (np.arange(len(q)) == r.argmax()) * 1.0
         ),
     },
@@ -172,7 +175,7 @@ check_dpo_loss = Check(
     data=("ref_chosen", "ref_rejected"),
     instead=_shapes,
     mistakes={  # w, x: chosen, rejected; rw, rx: under the reference
-        "the reference is not in it": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
+        "the reference is missing": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
         "β is not used": lambda w, x, rw, rx, b: _dpo(w, x, rw, rx, 1.0),
         "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b: (
             b * _dpo(w, x, rw, rx, 1.0)
@@ -191,7 +194,7 @@ check_dpo_loss = Check(
         "the ratio of probabilities is used; the implicit reward is "
         "its logarithm": lambda w, x, rw, rx, b: _of_margin(b * (np.exp(w - rw) - np.exp(x - rx))),
         "the sigmoid is missing: the margin itself is "
-        "maximised, without an end": lambda w, x, rw, rx, b: -b * ((w - rw) - (x - rx)).mean(),
+        "maximised, without a limit": lambda w, x, rw, rx, b: -b * ((w - rw) - (x - rx)).mean(),
     },
 )
 
@@ -201,21 +204,23 @@ def _weight(w: Any, x: Any, rw: Any, rx: Any, beta: float) -> np.ndarray:
 
 
 check_dpo_weight = Check(
-    "dpo_weight: near 1 where the pair is ordered wrongly",
+    "dpo_weight: near 1 where the pair is ordered incorrectly",
     draw=_draw_dpo,
     right=_weight,
     mistakes={
-        "this is the chance of the verdict; the weight "
-        "is large where the verdict is *unlikely*": lambda *given: 1 - _weight(*given),
+        "this is the probability of the preference; the weight "
+        "is large where it is *small*": lambda *given: 1 - _weight(*given),
         "β is not used": lambda *given: _weight(*given[:-1], 1.0),
-        "β is in front as well: that is the whole factor "
+        "β is also in front: that is the whole factor "
         "of the gradient, not the weight": lambda *given: given[-1] * _weight(*given),
-        "the reference is not in it": lambda w, x, rw, rx, b: _weight(w, x, 0 * rw, 0 * rx, b),
-        "this is the slope of the sigmoid, σ(1 − σ); the weight "
-        "comes from the slope of log σ": lambda *given: _weight(*given) * (1 - _weight(*given)),
+        "the reference is missing": lambda w, x, rw, rx, b: _weight(w, x, 0 * rw, 0 * rx, b),
+        "this is the derivative of the sigmoid, σ(1 − σ); the weight "
+        "comes from the derivative of log σ": lambda *given: (
+            _weight(*given) * (1 - _weight(*given))
+        ),
         "this is the loss of each pair": lambda *given: -np.log(1 - _weight(*given)),
-        "the weights are made to add up to 1": lambda *given: _normal(_weight(*given)),
-        "the weight is 0 or 1, a perceptron's; DPO's is smooth": lambda *given: (
+        "the weights are normalised to add up to 1": lambda *given: _normal(_weight(*given)),
+        "the weight is 0 or 1, as in a perceptron; DPO's weight is smooth": lambda *given: (
             (_weight(*given) > 0.5) * 1.0
         ),
     },
@@ -250,14 +255,14 @@ check_simpo_loss = Check(
     through="chosen",
     instead=_shapes,
     mistakes={  # w, x: chosen, rejected; n, m: their lengths
-        "the lengths are not used: longer answers have more to add up": lambda w, x, n, m, b, g: (
+        "the lengths are not used: longer answers have more terms in their sum": lambda w, x, n, m, b, g: (
             _of_margin(b * (w - x) - g)
         ),
         "the margin γ is added: the chosen answer must win *by* γ": lambda w, x, n, m, b, g: _simpo(
             w, x, n, m, b, -g
         ),
         "the margin γ is missing": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0),
-        "γ is multiplied by β; here it is given as it stands": lambda w, x, n, m, b, g: _simpo(
+        "γ is multiplied by β; use it as it is given": lambda w, x, n, m, b, g: _simpo(
             w, x, n, m, b, b * g
         ),
         "the lengths of the two answers are exchanged": lambda w, x, n, m, b, g: _simpo(

@@ -62,7 +62,7 @@ def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
 
 
 check_fisher_product = Check(
-    "fisher_product: the Fisher matrix times a vector, and no matrix",
+    "fisher_product: the Fisher matrix times a vector, without building the matrix",
     draw=lambda rng, turn: {
         "pi": softmax(rng.normal(0, 1, 4 + turn)),
         "vector": rng.normal(0, 1, 4 + turn),
@@ -75,20 +75,20 @@ check_fisher_product = Check(
         (): "this is one number, like vᵀFv",
     },
     mistakes={
-        "only the diagonal of the matrix is there: the "
-        "chances add up to 1, so they move together": lambda pi, v, d: pi * v + d * v,
+        "only the diagonal of the matrix is used: the probabilities "
+        "add up to 1, so they change together": lambda pi, v, d: pi * v + d * v,
         "the outer product has the wrong sign": lambda pi, v, d: pi * v + pi * (pi @ v) + d * v,
-        "only the outer product is there: the diagonal is missing": lambda pi, v, d: (
+        "only the outer product is used: the diagonal is missing": lambda pi, v, d: (
             -pi * (pi @ v) + d * v
         ),
         "the vector is centred, but each entry still has "
-        "to be multiplied by its chance": lambda pi, v, d: v - pi @ v + d * v,
+        "to be multiplied by its probability": lambda pi, v, d: v - pi @ v + d * v,
         "the vector is centred by its plain mean, not by its mean under π": lambda pi, v, d: (
             pi * (v - v.mean()) + d * v
         ),
         "the damping is missing": lambda pi, v, d: _fisher(pi, v, 0.0),
-        "the damping is added to every entry; it is multiplied "
-        "with the vector first": lambda pi, v, d: _fisher(pi, v, 0.0) + d,
+        "the damping is added to every entry; it should be multiplied "
+        "by the vector first": lambda pi, v, d: _fisher(pi, v, 0.0) + d,
         "the damping is subtracted": lambda pi, v, d: _fisher(pi, v, -d),
         "the sum Σ π_j v_j is missing: π·π·v was taken entry by entry": lambda pi, v, d: (
             pi * (1 - pi) * v + d * v
@@ -112,7 +112,7 @@ def _draw_system(rng: np.random.Generator, turn: int) -> dict[str, Any]:
 
 
 def _conjugate_gradient(product: Any, b: Any, iterations: int) -> np.ndarray:
-    """The point of b, Mb, …, M^(k−1)b that is nearest to the solution in the norm of M."""
+    """The point in the span of b, Mb, …, M^(k−1)b that is nearest to the solution in the norm of M."""
     krylov = [b]
     for _ in range(iterations - 1):
         krylov.append(product(krylov[-1]) / np.linalg.norm(krylov[-1]))
@@ -133,7 +133,7 @@ def _iterate(
     start: bool = False,
     answer: str = "x",
 ) -> np.ndarray:
-    """The recursion, with ways to go wrong."""
+    """The recursion, with options for mistakes."""
     x = b.copy() if start else np.zeros_like(b)
     r = p = b
     for _ in range(iterations):
@@ -152,26 +152,24 @@ check_conjugate_gradient = Check(
     right=_conjugate_gradient,
     calls=2,
     mistakes={
-        "the residual grows: what has been explained must be taken away from it": partial(
-            _iterate, residual_sign=1.0
-        ),
-        "β is upside down: the new size of the residual belongs on top": partial(
+        "the residual grows: subtract α·Mp from it": partial(_iterate, residual_sign=1.0),
+        "β is upside down: the new squared length of the residual belongs in the numerator": partial(
             _iterate, beta=lambda new, old: old / new
         ),
         "β is the ratio of the lengths; it is the ratio of the *squared* lengths": partial(
             _iterate, beta=lambda new, old: math.sqrt(new / old)
         ),
-        "β has the wrong sign: the old direction is added": partial(
+        "β has the wrong sign: the old direction must be added": partial(
             _iterate, beta=lambda new, old: -new / old
         ),
-        "the new direction is the residual alone. That is steepest descent, which zigzags: each "
-        "direction must keep a part of the last one": partial(_iterate, beta=lambda new, old: 0.0),
-        "the residual is never updated": partial(_iterate, update=False),
-        "α has p·p below the line: the matrix belongs between the two": partial(
+        "the new direction is only the residual. That is steepest descent, which zigzags: each direction "
+        "must keep a part of the last one": partial(_iterate, beta=lambda new, old: 0.0),
+        "the residual is not updated": partial(_iterate, update=False),
+        "α has p·p in the denominator: the matrix belongs between the two": partial(
             _iterate, alpha=lambda r, p, image: (r @ r) / (p @ p)
         ),
         "α is upside down": partial(_iterate, alpha=lambda r, p, image: (p @ image) / (r @ r)),
-        "x starts at b but the residual does not know it: start both at the same place": partial(
+        "x starts at b, but the residual belongs to x = 0: start with x = 0": partial(
             _iterate, start=True
         ),
         "the residual is returned, not the solution": partial(_iterate, answer="r"),

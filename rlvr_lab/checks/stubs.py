@@ -1,15 +1,15 @@
-"""The exercise sheets: ``notebooks/exercises`` is made from ``notebooks/solutions``.
+"""The exercise sheets: ``notebooks/exercises`` is generated from ``notebooks/solutions``.
 
-A solution notebook is the one source. Its cells carry nbgrader metadata, and what a learner has to
-write stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``. A stub is the same notebook with
+Only the solution notebooks are edited. Their cells carry nbgrader metadata, and the code that a learner has
+to write stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``. A stub is the same notebook with
 
 - each of these regions replaced by ``raise NotImplementedError(…)`` at the same indentation,
 - answers in prose replaced by a line to write in,
-- ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN TESTS`` taken out,
-- every output cleared, and every cell id kept,
-- the tag ``raises-exception`` on cells that need an answer, so that *Run all* goes past them.
+- ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN TESTS`` removed,
+- all outputs cleared and all cell ids kept,
+- the tag ``raises-exception`` on cells that need an answer, so that *Run all* does not stop there.
 
-Notebooks are plain JSON here, written as ``nbformat`` writes them: nothing more has to be installed.
+Notebooks are read and written here as plain JSON, in the format of ``nbformat``, without extra packages.
 """
 
 import copy
@@ -65,18 +65,18 @@ def stub_source(source: str) -> str:
         elif mark["edge"] == "END" and inside == mark["what"]:
             inside = None
         else:
-            raise ValueError(f"source: {line.strip()!r} stands where it cannot")
+            raise ValueError(f"source: unexpected {line.strip()!r}")
     if inside is not None:
         raise ValueError(f"source: ### BEGIN {inside} has no END")
     return "\n".join(lines).strip("\n")
 
 
 def stub(notebook: Notebook) -> Notebook:
-    """The exercise notebook that belongs to a solution notebook.
+    """The exercise notebook for a solution notebook.
 
     Raises:
-        ValueError: when a cell marked as a solution holds no region to take out, so that a stub would
-            give its answer away, or when a region is not closed.
+        ValueError: when a cell marked as a solution has no region to remove, so that the stub would
+            contain the answer, or when a region is not closed.
     """
     made = copy.deepcopy(notebook)
     made["metadata"] = copy.deepcopy(METADATA)
@@ -120,7 +120,7 @@ def _text(notebook: Notebook) -> str:
 
 
 def write(notebook: Notebook, path: Path) -> None:
-    """Write a notebook as ``nbformat`` would, with the same line ends on every system."""
+    """Write a notebook as ``nbformat`` would, with equal line ends on all systems."""
     _put(_text(notebook), path)
 
 
@@ -130,7 +130,7 @@ def _put(text: str, path: Path) -> None:
 
 
 def _stubs(folder: Path | None) -> dict[Path, str]:
-    """Where each stub belongs and what it should hold."""
+    """The path of each stub and its content."""
     folder = folder or data_folder().parent / "notebooks"
     solutions = sorted((folder / "solutions").glob("*.ipynb"))
     if not solutions:
@@ -139,7 +139,7 @@ def _stubs(folder: Path | None) -> dict[Path, str]:
 
 
 def holds_answers(notebook: Notebook) -> bool:
-    """Whether somebody has begun to fill in this exercise notebook."""
+    """Whether this exercise notebook contains answers."""
     for cell in notebook["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("solution"):
             untouched = "raise NotImplementedError" if cell["cell_type"] == "code" else PROSE_STUB
@@ -149,27 +149,27 @@ def holds_answers(notebook: Notebook) -> bool:
 
 
 def generate(folder: Path | None = None) -> list[Path]:
-    """Write every stub; returns what was written.
+    """Write all stubs; returns their paths.
 
     Args:
         folder: holds ``solutions/`` and ``exercises/``; the project's ``notebooks/`` by default.
 
     Raises:
         FileNotFoundError: when there are no solutions.
-        ValueError: when one cannot be made into a stub, or when answers would be overwritten. Then
+        ValueError: when a stub cannot be made, or when answers would be overwritten. In both cases
             nothing is written.
     """
     stubs = _stubs(folder)
     for path in stubs:
         if path.is_file() and holds_answers(read(path)):
-            raise ValueError(f"{path} holds answers, which would be lost: move it away first")
+            raise ValueError(f"{path} contains answers, which would be lost: move it away first")
     for path, text in stubs.items():
         _put(text, path)
     return list(stubs)
 
 
 def drift(folder: Path | None = None) -> list[Path]:
-    """Stubs that are missing, out of date or without a solution; empty when all is well."""
+    """Stubs that are missing, out of date or without a solution; empty if everything is up to date."""
     stubs = _stubs(folder)
     stale = {
         path

@@ -36,43 +36,45 @@ def _estimate(weights: np.ndarray, rewards: np.ndarray) -> tuple[float, float]:
 
 
 def _worth(new: Any, old: Any, rewards: Any, mask: Any) -> tuple[Any, Any, float, float]:
-    """The weights, the rewards, and the two right numbers."""
+    """The weights, the rewards, and the two correct numbers."""
     weights = _answer_weights(new, old, mask)
     return weights, rewards, *_estimate(weights, rewards)
 
 
 WEIGHT_MISTAKES = {  # of the log-ratios and the mask
-    "the ratio is upside down: the policy you ask about belongs on top": lambda d, m: np.exp(
+    "the ratio is upside down: the new policy belongs in the numerator": lambda d, m: np.exp(
         -(d * m).sum(axis=1)
     ),
     "padding is in the ratio": lambda d, m: np.exp(d.sum(axis=1)),
-    "the log-ratio is averaged over the tokens. That is GSPO's ratio; the chance of an answer is a "
+    "the log-ratio is averaged over the tokens. That is GSPO's ratio; the probability of an answer is a "
     "product, so its logarithm is a sum": lambda d, m: np.exp((d * m).sum(axis=1) / m.sum(axis=1)),
-    "the token ratios are added up; chances multiply": lambda d, m: (np.exp(d) * m).sum(axis=1),
-    "the token ratios are averaged; chances multiply": lambda d, m: (
+    "the token ratios are added up; probabilities are multiplied": lambda d, m: (np.exp(d) * m).sum(
+        axis=1
+    ),
+    "the token ratios are averaged; probabilities are multiplied": lambda d, m: (
         (np.exp(d) * m).sum(axis=1) / m.sum(axis=1)
     ),
     "only the first token's ratio is used": lambda d, m: np.exp(d[:, 0]),
     "the weight is the logarithm of the ratio, not the ratio": lambda d, m: (d * m).sum(axis=1),
 }
-ESTIMATE_MISTAKES = {  # of the weights, the rewards and the two right numbers
+ESTIMATE_MISTAKES = {  # of the weights, the rewards and the two correct numbers
     "the estimate is divided by the sum of the weights. That is the self-normalised estimate, which "
     "is biased; divide by the number of answers": lambda w, r, v, n: ((w * r).sum() / w.sum(), n),
     "the weighted rewards are added up, not averaged": lambda w, r, v, n: (v * len(w), n),
-    "the effective sample size is missing its squares: (Σw)²/Σw²": (
+    "the effective sample size has no squares: it is (Σw)²/Σw²": (
         lambda w, r, v, n: (v, w.sum() / (w**2).sum())
     ),
     "the effective sample size is a share here; give the number of answers": (
         lambda w, r, v, n: (v, n / len(w))
     ),
-    "the effective sample size has the rewards in it; it is about the weights alone": (
+    "the effective sample size contains the rewards; it depends only on the weights": (
         lambda w, r, v, n: (v, (w * r).sum() ** 2 / ((w * r) ** 2).sum())
     ),
-    "the estimate and the effective sample size have changed places": lambda w, r, v, n: (n, v),
+    "the estimate and the effective sample size are exchanged": lambda w, r, v, n: (n, v),
 }
 
 check_importance_estimate = Check(
-    "importance_estimate: the new policy's reward from the old one's answers, and what they are worth",
+    "importance_estimate: the new policy's reward from old answers, and the effective sample size",
     draw=_draw_samples,
     right=lambda new, old, r, m: _estimate(_answer_weights(new, old, m), r),
     mistakes={
@@ -109,17 +111,19 @@ check_step_size = Check(
         "the ½ of the quadratic model is missing: KL ≈ ½·xᵀFx": lambda x, fx, kl: math.sqrt(
             kl / (x @ fx)
         ),
-        "the ½ has gone the wrong way": lambda x, fx, kl: math.sqrt(kl / 2 / (x @ fx)),
-        "the root is missing: KL grows with the *square* of the step": lambda x, fx, kl: (
+        "the ½ is on the wrong side of the fraction": lambda x, fx, kl: math.sqrt(
+            kl / 2 / (x @ fx)
+        ),
+        "the root is missing: the KL grows with the *square* of the step": lambda x, fx, kl: (
             2 * kl / (x @ fx)
         ),
         "this measures the step in parameters, ‖x‖². The "
-        "Fisher matrix is not in it": lambda x, fx, kl: math.sqrt(2 * kl / (x @ x)),
+        "Fisher matrix is missing": lambda x, fx, kl: math.sqrt(2 * kl / (x @ x)),
         "the fraction is upside down": lambda x, fx, kl: math.sqrt((x @ fx) / (2 * kl)),
-        "the Fisher matrix is in it twice: ‖Fx‖² where xᵀFx belongs": lambda x, fx, kl: math.sqrt(
+        "the Fisher matrix is used twice: ‖Fx‖² instead of xᵀFx": lambda x, fx, kl: math.sqrt(
             2 * kl / (fx @ fx)
         ),
-        "δ is under no root": lambda x, fx, kl: 2 * kl / math.sqrt(x @ fx),
+        "δ is not under the root": lambda x, fx, kl: 2 * kl / math.sqrt(x @ fx),
     },
 )
 
@@ -185,13 +189,13 @@ check_line_search = Check(
     calls=8,
     tolerance=1e-7,
     mistakes={
-        "the KL is not looked at: a step that gains may still leave the trust region": partial(
+        "the KL is not checked: a step that gains may still leave the trust region": partial(
             _search, good=lambda gain, kl, limit: gain > 0
         ),
-        "the gain is not looked at: a step within δ may still make the policy worse": partial(
+        "the gain is not checked: a step within δ may still make the policy worse": partial(
             _search, good=lambda gain, kl, limit: kl <= limit
         ),
-        "one of the two conditions is enough for yours; both must hold": partial(
+        "a step is accepted if one of the two conditions holds; both must hold": partial(
             _search, good=lambda gain, kl, limit: gain > 0 or kl <= limit
         ),
         "a step that gains exactly 0 is accepted; a step must gain more than 0": partial(

@@ -31,7 +31,7 @@ def _sweep(
     value_now: bool = True,
     forwards: bool = False,
 ) -> np.ndarray:
-    """The backward recursion with ways to go wrong."""
+    """The backward recursion, with options for mistakes."""
     after = np.c_[values[:, 1:], np.zeros(len(values))]
     inside = np.c_[mask[:, 1:], np.zeros(len(mask), bool)]
     if behind != "padding":
@@ -45,7 +45,7 @@ def _sweep(
 
 
 check_gae = Check(
-    "gae: the discounted sum of the surprises that follow, padding kept out",
+    "gae: the discounted sum of the later δ, without padding",
     draw=lambda rng, turn: {
         "rewards": rng.normal(0, 1, (4, 5)),
         "values": rng.normal(0.5, 1, (4, 5)),
@@ -64,26 +64,27 @@ check_gae = Check(
         "in δ the next value is not discounted: γ·V(s′)": lambda r, v, m, g, lam: _sweep(
             r, v, m, g * lam, 1.0
         ),
-        "padding is in the recursion: values that stand behind the end flow back into the "
-        "answer": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="padding", keep=False),
-        "the last token bootstraps from the value that stands on padding. Behind the end nothing is "
-        "left to earn: V = 0": lambda r, v, m, g, lam: _sweep(
-            r, v, m, g * lam, g, behind="padding"
+        "padding is in the recursion: values after the end of an answer flow back into "
+        "it": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="padding", keep=False),
+        "the last token bootstraps from a value on padding. No reward follows after the end: V = 0 "
+        "there": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="padding"),
+        "the last token bootstraps from its own value. No reward follows "
+        "after the end: V = 0 there": lambda r, v, m, g, lam: _sweep(
+            r, v, m, g * lam, g, behind="itself"
         ),
-        "the last token bootstraps from its own value. Behind the end nothing "
-        "is left to earn": lambda r, v, m, g, lam: _sweep(r, v, m, g * lam, g, behind="itself"),
-        "these are the returns A + V; the value still "
-        "has to be taken off": lambda r, v, m, g, lam: (_gae(r, v, m, g, lam) + v) * m,
-        "this is δ, the surprise of one step: nothing "
-        "flows back from later ones (λ = 0)": lambda r, v, m, g, lam: _sweep(r, v, m, 0.0, g),
-        "the value of the state itself is not taken off": lambda r, v, m, g, lam: _sweep(
+        "these are the returns A + V; subtract the value": lambda r, v, m, g, lam: (
+            (_gae(r, v, m, g, lam) + v) * m
+        ),
+        "this is δ of one step: the later δ are missing (as if λ = 0)": lambda r, v, m, g, lam: (
+            _sweep(r, v, m, 0.0, g)
+        ),
+        "the value of the state itself is not subtracted": lambda r, v, m, g, lam: _sweep(
             r, v, m, g * lam, g, value_now=False
         ),
-        "the recursion runs forwards: a token is judged "
-        "by what came before it": lambda r, v, m, g, lam: _sweep(
-            r, v, m, g * lam, g, forwards=True
+        "the recursion runs forwards: a token gets the δ from before it": lambda r, v, m, g, lam: (
+            _sweep(r, v, m, g * lam, g, forwards=True)
         ),
-        "this is the discounted reward-to-go: the values are not in it": lambda r, v, m, g, lam: (
+        "this is the discounted reward-to-go: the values are missing": lambda r, v, m, g, lam: (
             _sweep(r, 0 * v, m, g, g)
         ),
     },
@@ -124,15 +125,15 @@ def _squares(values: Any, old: Any, returns: Any, mask: Any, clip: float) -> tup
 VALUE_MISTAKES = {
     "the smaller of the two errors is taken: the pessimistic choice "
     "for a *loss* is the larger": lambda free, bound, m: 0.5 * np.minimum(free, bound)[m].mean(),
-    "there is no clip": lambda free, bound, m: 0.5 * free[m].mean(),
-    "only the clipped error is there": lambda free, bound, m: 0.5 * bound[m].mean(),
+    "the clip is missing": lambda free, bound, m: 0.5 * free[m].mean(),
+    "only the clipped error is used": lambda free, bound, m: 0.5 * bound[m].mean(),
     "the ½ is missing": lambda free, bound, m: np.maximum(free, bound)[m].mean(),
     "padding is averaged in": lambda free, bound, m: 0.5 * np.maximum(free, bound).mean(),
-    "padding is out of the sum, but still counted below the line": lambda free, bound, m: (
+    "padding is not in the sum, but it is still counted in the denominator": lambda free, bound, m: (
         0.5 * (np.maximum(free, bound) * m).mean()
     ),
-    "each answer is averaged by itself first; here all tokens of the batch count the "
-    "same": lambda free, bound, m: (
+    "each answer is averaged separately first; here all tokens of the batch have equal "
+    "weights": lambda free, bound, m: (
         0.5 * ((np.maximum(free, bound) * m).sum(axis=1) / m.sum(axis=1)).mean()
     ),
     "the tokens are added up; average them": lambda free, bound, m: (
@@ -150,8 +151,8 @@ check_value_loss = Check(
     through="values",
     data=("old_values", "returns"),
     instead=lambda values, old, returns, mask, clip: {
-        (len(mask),): "this is still one number an answer",
-        mask.shape: "this is still one number a token",
+        (len(mask),): "this is still one number per answer",
+        mask.shape: "this is still one number per token",
     },
     mistakes=seen(_squares, VALUE_MISTAKES)
     | {

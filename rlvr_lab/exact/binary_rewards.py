@@ -1,20 +1,21 @@
 r"""Exact expectations over groups of binary rewards (notebook 07).
 
-A group of G binary rewards has only G + 1 outcomes that matter, and one of four kinds of answer
-only C(G+3, 3); so every expectation here is a finite sum over counts. Advantages come from
-``advantages`` and token weights from ``losses.reinforce_loss``: what is enumerated is what the
-trainer runs. All is float64 numpy. Chances may be numbers or arrays; one outside the interval that
-its function names raises ``ValueError``.
+A group of G binary rewards has only G + 1 different outcomes, and a group of G answers of four kinds
+has C(G+3, 3). So each expected value here is a finite sum over counts. The advantages come from
+``advantages`` and the token weights from ``losses.reinforce_loss``, the functions that the trainer
+uses. Everything is float64 numpy. Probabilities may be numbers or arrays; a value outside the interval
+that a function names raises ``ValueError``.
 
 *Two-stage toy*: the outcome is decided before the length. With probability p the state is *right*
-(reward 1), else *wrong* (reward 0); only then does the policy choose a short or a long answer, by
-one logit per state: π_r = σ(θ_r) and π_w = σ(θ_w) are the chances of *long*. The choice is one
-token, the others are certain (log-probability 0). Length earns nothing, so any drift is a bias.
+(reward 1), otherwise *wrong* (reward 0). Only then does the policy choose a short or a long answer, with
+one logit per state: π_r = σ(θ_r) and π_w = σ(θ_w) are the probabilities of *long*. The choice is one
+token; the other tokens are certain (log-probability 0). The length does not change the reward, so any
+drift of the length is a bias.
 """
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ __all__ += ["logit_gradient", "multiplier", "std_multiplier", "std_multiplier_cl
 __all__ += ["std_multiplier_limit", "two_stage_gradient", "zero_spread_probability"]
 
 Advantage = Callable[[Tensor, int], Tensor]  # (rewards [N·G], group_size) -> [N·G], group by group
-Numbers = np.ndarray | np.float64  # of the shape of the chances
+Numbers = np.ndarray | np.float64  # with the shape of the probabilities
 
 
 def exact_group_advantages(
@@ -53,19 +54,19 @@ def _chance(name: str, value: ArrayLike, open_interval: bool = False) -> np.ndar
     array = np.asarray(value, dtype=np.float64)
     if not ((array > 0) & (array < 1) if open_interval else (array >= 0) & (array <= 1)).all():
         interval = "(0, 1)" if open_interval else "[0, 1]"
-        raise ValueError(f"{name}: expected a chance in {interval}, got {value}")
+        raise ValueError(f"{name}: expected a probability in {interval}, got {value}")
     return array
 
 
 def _binomial(p: np.ndarray, trials: int) -> np.ndarray:
-    """P(K = 0 … trials) in a new last axis."""
+    """P(K = k) for k = 0 … trials, in a new last axis."""
     k = np.arange(trials + 1)
     coefficients = np.array([float(math.comb(trials, n)) for n in range(trials + 1)])
     return coefficients * p[..., None] ** k * (1 - p[..., None]) ** (trials - k)
 
 
 def _advantage_by_count(group_size: int, advantage: Advantage) -> tuple[np.ndarray, np.ndarray]:
-    """Advantage of a right and a wrong answer when K = 0 … G are right (0 where there is none)."""
+    """Advantage of a correct and an incorrect answer when K = 0 … G are correct (0 if there is none)."""
     rewards = torch.ones(group_size + 1, group_size, dtype=torch.float64).tril(-1)  # row K: K ones
     table = advantage(rewards.flatten(), group_size).view_as(rewards).numpy()
     has = rewards.numpy()
@@ -75,9 +76,9 @@ def _advantage_by_count(group_size: int, advantage: Advantage) -> tuple[np.ndarr
 def logit_gradient(
     p: ArrayLike, group_size: int, advantage: Advantage = exact_group_advantages
 ) -> Numbers:
-    """Expected ascent on the logit θ of a prompt of pass rate p = σ(θ) in [0, 1]  (notebook 07).
+    """Expected gradient (uphill) of the logit θ of a prompt with pass rate p = σ(θ) in [0, 1]  (notebook 07).
 
-    E_K[1/G · Σ_i A_i · ∂log π(y_i)/∂θ],  K ~ Bin(G, p), ∂log π/∂θ = 1 − p (right) or −p (wrong)
+    E_K[1/G · Σ_i A_i · ∂log π(y_i)/∂θ],  K ~ Bin(G, p), ∂log π/∂θ = 1 − p (correct) or −p (incorrect)
 
     >>> float(logit_gradient(0.5, group_size=2))
     0.25
@@ -89,7 +90,7 @@ def logit_gradient(
 
 
 def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> Numbers:
-    """The m in E[gradient] = m · ∇p for a pass rate p in (0, 1), by enumeration (notebook 07).
+    """The factor m in E[gradient] = m · ∇p for a pass rate p in (0, 1), by enumeration (notebook 07).
 
     RLOO: 1. Group mean: (G−1)/G (arXiv:2503.20783, appendix A). MaxRL: (1 − (1−p)^(G−1))/p, with
     exponent G if it is not centred (arXiv:2602.02710). Group mean and std: ``std_multiplier``.
@@ -102,10 +103,11 @@ def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> Numbers:
 
 
 def std_multiplier(p: ArrayLike, group_size: int, ddof: int = 0) -> Numbers:
-    """Weight that division by the group std gives to a pass rate p in (0, 1), by enumeration.
+    """The weight that division by the group's std gives to a prompt with pass rate p, by enumeration.
 
-    Computed from ``group_advantages`` itself; what it must be is ``std_multiplier_closed_form``.
-    ``ddof=1`` (the sample std) multiplies it by √((G−1)/G). (arXiv:2510.13651; notebook 07)
+    p lies in (0, 1). The weight is computed with ``group_advantages``; ``std_multiplier_closed_form`` is
+    its formula. With ``ddof=1`` (the sample std) it is √((G−1)/G) times as large. (arXiv:2510.13651;
+    notebook 07)
 
     >>> [round(float(std_multiplier(0.1, G)), 4) for G in (2, 8, 64)]
     [1.0, 2.3277, 3.2548]
@@ -114,7 +116,7 @@ def std_multiplier(p: ArrayLike, group_size: int, ddof: int = 0) -> Numbers:
 
 
 def _mean_std(p: np.ndarray, group_size: int) -> Numbers:
-    """E_K[√(K/G · (1 − K/G))], the mean group std."""
+    """E_K[√(K/G · (1 − K/G))], the mean std of a group."""
     share = np.arange(group_size + 1) / group_size
     return _binomial(p, group_size) @ np.sqrt(share * (1 - share))
 
@@ -122,7 +124,7 @@ def _mean_std(p: np.ndarray, group_size: int) -> Numbers:
 def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> Numbers:
     """E_K[√(K/G · (1 − K/G))] / (p(1 − p)),  K ~ Bin(G, p), p in (0, 1)  (notebook 07).
 
-    Exactly 1 for G = 2 whatever p is; √(G−1) as p → 0, so no prompt weighs more than that.
+    It is exactly 1 for G = 2 and each p. It tends to √(G−1) as p → 0, which is its upper bound.
 
     >>> round(float(std_multiplier_closed_form(0.01, 8)), 4)
     2.6089
@@ -134,7 +136,7 @@ def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> Numbers:
 def std_multiplier_limit(p: ArrayLike) -> Numbers:
     """The multiplier as G → ∞: 1/√(p(1−p)), p in (0, 1)  (notebook 07).
 
-    So GRPO climbs 2·arcsin √p where plain policy gradient climbs p (arXiv:2510.13651).
+    So GRPO maximises 2·arcsin √p where the plain policy gradient maximises p (arXiv:2510.13651).
 
     >>> float(std_multiplier_limit(0.5))
     2.0
@@ -144,7 +146,7 @@ def std_multiplier_limit(p: ArrayLike) -> Numbers:
 
 
 def zero_spread_probability(p: ArrayLike, group_size: int) -> Numbers:
-    """Chance p^G + (1 − p)^G, p in [0, 1], that all G answers earn the same and teach nothing.
+    """Probability p^G + (1 − p)^G, p in [0, 1], that all G answers get equal rewards.
 
     >>> round(float(zero_spread_probability(0.1, 8)), 4)
     0.4305
@@ -156,7 +158,7 @@ def zero_spread_probability(p: ArrayLike, group_size: int) -> Numbers:
 def independent_prompts(
     p0: ArrayLike, group_size: int, steps: int, lr: float, divide_by_std: bool
 ) -> np.ndarray:
-    """Pass rates [M, steps + 1] of M prompts that share nothing, moved by their expected updates.
+    """Pass rates [M, steps + 1] of M prompts without shared parameters, under their expected updates.
 
     θ ← θ + lr · multiplier(p, G) · p(1 − p),  p = σ(θ), from ``p0`` [M] in (0, 1)  (notebook 07)
 
@@ -174,10 +176,11 @@ def independent_prompts(
     return np.stack(curves, axis=1)
 
 
+@lru_cache(maxsize=64)
 def _weight_by_count(
     group_size: int, average: Average, short: int, long: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of A·∇log π in a short and a long answer when 0 … G are long, from the real loss."""
+    """Weight of A·∇log π in a short and in a long answer when 0 … G are long, from the actual loss."""
     weights = np.zeros((2, group_size + 1))
     ones = torch.ones(group_size, dtype=torch.float64)
     for count in range(group_size + 1):
@@ -199,19 +202,19 @@ def two_stage_gradient(
     long_right: ArrayLike = 0.5,
     long_wrong: ArrayLike = 0.5,
 ) -> tuple[Numbers, Numbers]:
-    r"""Expected ascent on the toy's "long" logits, ``(θ_r, θ_w)``; positive lengthens (notebook
-    07).
+    r"""Expected gradient (uphill) of the toy's "long" logits ``(θ_r, θ_w)``; positive means longer
+    (notebook 07).
 
     E[Σ_i A_i · w_i · 1(state_i = s) · (1(long_i) − π_s)],  w_i = 1/(G·|o_i|), 1/Σ|o| or 1/(G·L)
 
     With 1/\|o\| and advantages that sum to zero: ∓ p(1−p)·m · π_s(1−π_s) · (1/L_s − 1/L_l), m the
-    ``multiplier``, so shorter (−) when right and longer (+) when wrong. With a constant: 0. With
-    ``token_mean``: a rest of order 1/G. (Mechanism: Dr. GRPO, arXiv:2503.20783, section 3.1.)
+    ``multiplier``: shorter (−) when right and longer (+) when wrong. With a constant: 0. With
+    ``token_mean``: a bias of order 1/G remains. (Mechanism: Dr. GRPO, arXiv:2503.20783, section 3.1.)
 
     Args:
-        p, long_right, long_wrong: chance of the right state, π_r and π_w, in [0, 1]; they
+        p, long_right, long_wrong: probability of the right state, π_r and π_w, in [0, 1]; they
         broadcast.
-        average, advantage: the two toggles, as the trainer uses them.
+        average, advantage: the course's two switches, as the trainer uses them.
         short, long: L_s and L_l in tokens, 1 ≤ short < long (else ``ValueError``).
 
     >>> [round(float(g), 4) for g in two_stage_gradient(0.4, group_size=2)]
@@ -224,7 +227,7 @@ def two_stage_gradient(
     adv_right, adv_wrong = _advantage_by_count(group_size, advantage)
     weight_short, weight_long = _weight_by_count(group_size, average, short, long)
     chance, right, wrong = _binomial(p, group_size), np.zeros(p.shape), np.zeros(p.shape)
-    # K answers are right, a of them long, and b of the other G − K: all counts of the four kinds.
+    # K answers are correct and a of them long; b of the other G − K are long: the counts of all kinds.
     for k in range(group_size + 1):
         a, b = np.arange(k + 1)[:, None], np.arange(group_size - k + 1)
         w_short, w_long = weight_short[a + b], weight_long[a + b]
@@ -250,7 +253,7 @@ def length_drift(
     long_wrong: ArrayLike = 0.5,
     shared: bool = False,
 ) -> Numbers:
-    """Growth of the mean length, in tokens per unit of learning rate, by the expected gradient.
+    """Growth of the mean length under the expected gradient, in tokens per unit of learning rate.
 
     dE|o|/dη = (L_l − L_s)·[p·v_r·g_r + (1−p)·v_w·g_w],  v_s = π_s(1−π_s), (g_r, g_w) and the
     arguments from ``two_stage_gradient``      (notebook 07)
@@ -278,8 +281,8 @@ def length_drift_closed_form(
 
     (L_l − L_s)(1/L_s − 1/L_l) · [π(1−π)]² · E_K√(K/G·(1−K/G)) · (1 − 2p)
 
-    As G → ∞ (``group_size=None``) the expectation becomes √(p(1−p)); without the std it is
-    p(1−p)(G−1)/G instead. Mostly wrong (p < ½): longer; mostly right: shorter.
+    As G → ∞ (``group_size=None``) the expected value becomes √(p(1−p)); without the std it is
+    p(1−p)(G−1)/G instead. Answers get longer if most are incorrect (p < ½), otherwise shorter.
 
     >>> round(float(length_drift_closed_form(0.2, 4)), 4)
     0.0806

@@ -1,8 +1,8 @@
-"""What an estimator of ∇J gives on average: its bias, direction and variance, exactly.
+"""The exact bias, direction and variance of an estimator of ∇J.
 
-An estimator sees G answers. A group of G answers is a multiset of the Y answers of an ``oracle.World``,
-with a multinomial chance, so all C(Y+G−1, G) groups can be added up. Advantages, losses and averages
-are the very functions that the trainer calls. (Notebooks 03, 06 and 07)
+An estimator sees G answers. A group of G answers is a multiset of the Y answers of an ``oracle.World``
+with a multinomial probability, so the sum over all C(Y+G−1, G) groups is exact. Advantages, losses and
+averages are the functions that the trainer calls. (Notebooks 03, 06 and 07)
 
 Shapes: Y answers, T tokens, K groups, D parameters. Gradients are flat [D] and point *uphill*.
 """
@@ -26,14 +26,14 @@ LARGEST = 200_000  # groups
 
 
 class Groups(NamedTuple):
-    """All groups of G answers: which answers [K, G], and their chances [K]."""
+    """All groups of G answers: their members [K, G] and their probabilities [K]."""
 
     members: Tensor
     chance: Tensor
 
 
 def all_groups(logprobs: Float[Tensor, " Y"], group_size: int) -> Groups:
-    """Every multiset of G answers with its multinomial chance G!/Π n_y! · Π π(y)^n_y.
+    """Every multiset of G answers with its multinomial probability G!/Π n_y! · Π π(y)^n_y.
 
     Raises:
         ValueError: when ``group_size`` < 1 or there are too many groups to list.
@@ -51,10 +51,10 @@ def all_groups(logprobs: Float[Tensor, " Y"], group_size: int) -> Groups:
 
 
 def group_weights(mask: Bool[Tensor, "K G T"], average: Average) -> Float[Tensor, "K G T"]:
-    """Weight of each token in its own group's average.
+    """Weight of each token in the average of its group.
 
-    An average is linear in what it averages, and its weights depend on the lengths alone: it is asked
-    once for each combination of lengths.
+    An average is linear, and its weights depend only on the lengths. So it is called once for each
+    combination of lengths.
     """
     lengths = mask.sum(dim=2)
     distinct, which = torch.unique(lengths, dim=0, return_inverse=True)
@@ -69,7 +69,7 @@ def group_weights(mask: Bool[Tensor, "K G T"], average: Average) -> Float[Tensor
 def group_gradients(
     world: World, objective: Objective, group_size: int
 ) -> tuple[Float[Tensor, " K"], Float[Tensor, "K YT"]]:
-    """Chance of every group, and its estimate of ∇J as weights of the Y·T rows of the Jacobian."""
+    """Probability of each group, and its estimate of ∇J as weights of the Y·T rows of the Jacobian."""
     with torch.no_grad():
         logprobs, ref = world.logprobs(), world.logprobs(world.reference)
         old = logprobs if world.behaviour is None else world.logprobs(world.behaviour)
@@ -78,7 +78,7 @@ def group_gradients(
     mask = world.mask[rows]
 
     def average(x: Tensor, mask: Tensor) -> Tensor:
-        """Sum over groups of each group's own average: one call serves all of them."""
+        """The sum of the groups' averages, so that one call computes all of them."""
         weights = group_weights(mask.view(groups, group_size, -1), objective.average)
         return torch.where(mask, x, 0.0).mul(weights.view_as(mask)).sum()
 
@@ -96,14 +96,14 @@ def group_gradients(
 def expected_gradient(
     world: World, objective: Objective, group_size: int
 ) -> tuple[Float[Tensor, " D"], float]:
-    """What the estimator gives on average over all groups, and the trace of its covariance.
+    """The expected value of the estimator over all groups, and the trace of its covariance.
 
     E[ĝ] = Σ_k P(k)·ĝ_k,  tr Cov = Σ_k P(k)·‖ĝ_k‖² − ‖E[ĝ]‖²
 
     Args:
-        world: says which policy samples (π, or π_old if it is off-policy).
+        world: determines which policy samples (π, or π_old if it is off-policy).
         objective: advantage, loss and average.
-        group_size: G, as many answers as the estimator sees.
+        group_size: G, the number of answers that the estimator sees.
 
     Raises:
         ValueError: when there are too many groups to list.
@@ -117,14 +117,14 @@ def expected_gradient(
 
 @dataclass(frozen=True)
 class Comparison:
-    """An estimator beside the gradient that it estimates.
+    """An estimator compared with the gradient that it estimates.
 
     Attributes:
         expected: E[ĝ], [D].
-        exact: what it should be, [D].
+        exact: the gradient ∇ that it estimates, [D].
         bias: the difference, [D].
-        cosine: of the angle between the two; 1 means the same direction.
-        factor: the projection ⟨E[ĝ], ∇⟩/⟨∇, ∇⟩; 1 means the same length in that direction.
+        cosine: cosine of the angle between the two; 1 means equal directions.
+        factor: the projection ⟨E[ĝ], ∇⟩/⟨∇, ∇⟩; 1 means equal length in that direction.
         variance: trace of the covariance of ĝ.
     """
 
@@ -139,11 +139,11 @@ class Comparison:
 def compare(
     world: World, objective: Objective, group_size: int, exact: Tensor | None = None
 ) -> Comparison:
-    """Bias, direction, length and variance of an estimator, exactly.
+    """The exact bias, direction, length and variance of an estimator.
 
     Args:
         world, objective, group_size: see ``expected_gradient``.
-        exact: what to compare with, [D]; by default ∇J.
+        exact: the gradient to compare with, [D]; by default ∇J.
 
     >>> found = compare(World.tiny(), Objective(), group_size=2)
     >>> round(found.cosine, 9), round(found.factor, 9), float(found.bias.norm()) < 1e-12

@@ -1,7 +1,7 @@
-"""Small random Markov decision processes, solved exactly: where TRPO's two theorems can be checked.
+"""Small random Markov decision processes, solved exactly, to check TRPO's two theorems.
 
-S states, A actions, discount γ. A policy is a table π [S, A] of chances. Everything is float64 numpy and
-discounted; visitation frequencies ρ are not normalised, they add up to 1/(1−γ). (Notebook 04)
+S states, A actions, discount γ. A policy is a table π [S, A] of probabilities. Everything is float64 numpy
+and discounted; visitation frequencies ρ are not normalised and add up to 1/(1−γ). (Notebook 04)
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["MDP", "improvement_bound", "performance_difference", "random_policy"
 
 @dataclass(frozen=True)
 class MDP:
-    """A finite decision process.
+    """A finite Markov decision process.
 
     Attributes:
         transition: P(s' | s, a), [S, A, S].
@@ -66,14 +66,14 @@ class MDP:
 
 
 def random_policy(rng: np.random.Generator, states: int = 4, actions: int = 3) -> np.ndarray:
-    """A table of chances, [S, A], uniform on the simplex."""
+    """A table of probabilities, [S, A]; each row is uniform on the simplex."""
     return rng.dirichlet(np.ones(actions), size=states)
 
 
 def performance_difference(mdp: MDP, new: np.ndarray, old: np.ndarray) -> float:
     """η(π') − η(π) = Σ_s ρ_π'(s)·Σ_a π'(a|s)·A^π(s, a)  (Kakade & Langford 2002; TRPO, eq. 2).
 
-    The right-hand side, which is exact for any two policies; note that the *new* policy's states count.
+    Returns the right-hand side, which is exact for any two policies. It uses the states of the *new* policy.
     """
     return float(mdp.visitation(new) @ (new * mdp.advantage(old)).sum(axis=1))
 
@@ -81,7 +81,7 @@ def performance_difference(mdp: MDP, new: np.ndarray, old: np.ndarray) -> float:
 def improvement_bound(mdp: MDP, new: np.ndarray, old: np.ndarray) -> tuple[float, float]:
     """L_π(π') and the penalty C·max_s KL(π‖π') of TRPO's theorem 1: η(π') ≥ L − penalty.
 
-    L_π(π') = η(π) + Σ_s ρ_π(s)·Σ_a π'(a|s)·A^π(s, a) takes the states from the *old* policy;
+    L_π(π') = η(π) + Σ_s ρ_π(s)·Σ_a π'(a|s)·A^π(s, a) uses the states of the *old* policy;
     C = 4·max|A|·γ/(1−γ)².  (arXiv:1502.05477, eq. 3, 8 and 9)
     """
     advantage = mdp.advantage(old)

@@ -1,7 +1,7 @@
-"""Policies that can be written down: the KL-regularised optimum and best-of-n (notebooks 01, 02).
+"""Policies in closed form: the KL-regularised optimum and best-of-n (notebooks 01, 02).
 
-An enumerable problem is a list of Y answers with a reference distribution ``ref`` [Y] and rewards [Y].
-Everything is float64 numpy, in nats. Distributions that do not sum to 1 raise ``ValueError``.
+A problem is a list of Y answers with a reference distribution ``ref`` [Y] and rewards [Y]. Everything is
+float64 numpy, in nats. Distributions that do not add up to 1 raise ``ValueError``.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ __all__ = [
 def _distribution(name: str, value: ArrayLike) -> np.ndarray:
     array = np.asarray(value, dtype=np.float64)
     if array.ndim != 1 or (array < 0).any() or abs(array.sum() - 1) > 1e-9:
-        raise ValueError(f"{name}: expected chances [Y] that add up to 1, got {value}")
+        raise ValueError(f"{name}: expected probabilities [Y] that add up to 1, got {value}")
     return array
 
 
@@ -32,7 +32,7 @@ def _rewards(value: ArrayLike, ref: np.ndarray) -> np.ndarray:
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
-    """KL(p‖q) = Σ_y p·log(p/q), in nats; infinite where p has mass and q has none.
+    """KL(p‖q) = Σ_y p·log(p/q), in nats; infinite if p > 0 and q = 0 for some y.
 
     >>> round(kl_divergence([1.0, 0.0], [0.5, 0.5]), 4)
     0.6931
@@ -46,7 +46,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
 def regularised_objective(
     policy: ArrayLike, ref: ArrayLike, rewards: ArrayLike, beta: float
 ) -> float:
-    """J(π) = E_π[r] − β·KL(π‖π_ref): what RLHF maximises (arXiv:2305.18290, eq. 3).
+    """J(π) = E_π[r] − β·KL(π‖π_ref): the objective of RLHF (arXiv:2305.18290, eq. 3).
 
     >>> regularised_objective([0.5, 0.5], [0.5, 0.5], [0.0, 1.0], beta=1.0)
     0.5
@@ -60,12 +60,13 @@ def regularised_optimum(
 ) -> tuple[np.ndarray, float]:
     """π*(y) = π_ref(y)·exp(r(y)/β)/Z and J(π*) = β·log Z  (arXiv:2305.18290, eq. 4; notebook 01).
 
-    Any other policy falls short by J(π*) − J(π) = β·KL(π‖π*).
+    For any other policy, J(π*) − J(π) = β·KL(π‖π*).
 
     Args:
         ref: π_ref, [Y].
         rewards: r, [Y].
-        beta: β > 0. Large: stay at the reference; small: all mass on the best answer.
+        beta: β > 0. With a large β, π* stays near the reference; with a small one, the best answer gets
+            nearly all probability.
 
     Raises:
         ValueError: when ``beta`` is not positive.
@@ -86,7 +87,7 @@ def regularised_optimum(
 def best_of_n(ref: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
     """The distribution of the best of n samples of the reference, ties broken at random; [Y].
 
-    P(best ≤ r) = P(one ≤ r)^n, shared among answers of equal reward in proportion to ``ref``.
+    P(best ≤ r) = P(one ≤ r)^n. Answers with equal rewards share the probability in proportion to ``ref``.
 
     Raises:
         ValueError: when n < 1.
@@ -107,10 +108,10 @@ def best_of_n(ref: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
 
 
 def best_of_n_kl_bound(n: ArrayLike) -> np.ndarray | np.float64:
-    """log n − (n−1)/n: what the literature calls *the* KL of best-of-n, in nats.
+    """log n − (n−1)/n, in nats: often quoted as the KL of best-of-n.
 
-    An upper bound; equality needs a reward without ties and answers that are never repeated
-    (arXiv:2401.01879). With rewards of 0 and 1 the truth stays below −log p: ``binary_best_of_n``.
+    It is an upper bound. Equality needs a reward without ties and answers that are not repeated
+    (arXiv:2401.01879). With rewards of 0 and 1 the KL stays below −log p: see ``binary_best_of_n``.
 
     >>> round(float(best_of_n_kl_bound(16)), 4)
     1.8351
@@ -124,8 +125,8 @@ def best_of_n_kl_bound(n: ArrayLike) -> np.ndarray | np.float64:
 def binary_best_of_n(p: float, n: int) -> tuple[float, float]:
     """Success rate q = 1 − (1−p)^n and exact KL of best-of-n for rewards of 0 and 1.
 
-    KL = q·log(q/p) + (1−q)·log((1−q)/(1−p)) → −log p: once an answer is right there is nothing left to
-    choose (notebook 02).
+    KL = q·log(q/p) + (1−q)·log((1−q)/(1−p)) → −log p as n → ∞: all correct answers have equal rewards, so
+    more samples change nothing once one is correct (notebook 02).
 
     Raises:
         ValueError: unless 0 < p < 1 and n ≥ 1.

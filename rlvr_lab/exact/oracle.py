@@ -1,9 +1,9 @@
-"""An enumerable world: every expectation over a language model's answers is a finite sum.
+"""An enumerable world: each expected value over a language model's answers is a finite sum.
 
-The policy is a real causal language model in float64, over V ≤ 4 tokens (token 0 ends an answer) and
-answers of at most T ≤ 4 tokens. All Y answers are listed once; with V = T = 3 there are 15. So J, ∇J,
-entropy and KL are exact; what an *estimator* of ∇J gives on average is in ``estimators``. (Notebooks 03,
-06 and 07)
+The policy is a real causal language model in float64, with V ≤ 4 tokens (token 0 ends an answer) and
+answers of at most T ≤ 4 tokens. All Y answers are listed; with V = T = 3 there are 15. So J, ∇J, entropy
+and KL are exact. The module ``estimators`` computes what an *estimator* of ∇J gives on average.
+(Notebooks 03, 06 and 07)
 
 Shapes: Y answers, T tokens, D parameters. Gradients are flat [D] and point *uphill*.
 """
@@ -37,7 +37,7 @@ def more_ones(answer: list[int]) -> float:
 
 
 def tiny_model(vocabulary: int, seed: int) -> LlamaForCausalLM:
-    """One layer, eight dimensions, float64 throughout; weights large enough to be far from uniform."""
+    """One layer, eight dimensions, float64; the weights are large, so π is far from uniform."""
     config = small_llama_config(
         vocabulary,
         hidden=8,
@@ -49,7 +49,7 @@ def tiny_model(vocabulary: int, seed: int) -> LlamaForCausalLM:
         eos_token_id=END,
     )
     model = small_llama(config, seed).double().eval()
-    # The library's RMSNorm computes in float32 whatever it is given.
+    # The library's RMSNorm always computes in float32.
     for layer in model.model.layers:
         layer.input_layernorm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
         layer.post_attention_layernorm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
@@ -59,15 +59,15 @@ def tiny_model(vocabulary: int, seed: int) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class World:
-    """A policy, the answers it can give, and what they earn.
+    """A policy, all its possible answers, and their rewards.
 
     Attributes:
-        model: the policy π; its parameters are what gradients are taken of.
+        model: the policy π; gradients are with respect to its parameters.
         ids: [Y, T], all answers, padded with the end token.
-        mask: [Y, T], True on an answer's tokens, its end token included.
+        mask: [Y, T], True on an answer's tokens, including its end token.
         rewards: [Y].
-        reference: π_ref, for everything with a KL in it.
-        behaviour: π_old, which the answers are sampled from; None means π itself (on-policy).
+        reference: π_ref, used in KL terms.
+        behaviour: π_old, from which the answers are sampled; None means π itself (on-policy).
     """
 
     model: PreTrainedModel
@@ -86,7 +86,7 @@ class World:
         reward: Callable[[list[int]], float] = more_ones,
         off_policy: bool = False,
     ) -> "World":
-        """A world of untrained models: policy, reference and, if asked for, another π_old.
+        """A world of untrained models: policy, reference and, with ``off_policy``, another π_old.
 
         Raises:
             ValueError: unless 2 ≤ vocabulary ≤ 4 and 1 ≤ length ≤ 4.
@@ -112,11 +112,11 @@ class World:
     # ------------------------------------------------------------------------- exact quantities
 
     def logprobs(self, model: PreTrainedModel | None = None) -> Float[Tensor, "Y T"]:
-        """log π of every token of every answer, with gradient; 0 on padding."""
+        """log π of each token of each answer, with gradient; 0 on padding."""
         size = len(self.ids)
         zeros = torch.zeros(self.ids.shape, dtype=torch.float64)
         batch = RolloutBatch(
-            prompt_ids=torch.tensor([[END]]),  # the end of what came before
+            prompt_ids=torch.tensor([[END]]),  # any fixed prompt
             prompt_mask=torch.ones(1, 1, dtype=torch.bool),
             completion_ids=self.ids,
             completion_mask=self.mask,
@@ -130,7 +130,7 @@ class World:
         return token_logprobs(model or self.model, batch)
 
     def answer_logprobs(self, model: PreTrainedModel | None = None) -> Float[Tensor, " Y"]:
-        """log π(y) of every answer, with gradient. The chances add up to 1."""
+        """log π(y) of each answer, with gradient. The probabilities add up to 1."""
         return self.logprobs(model).sum(dim=1)
 
     def expected_reward(self) -> Float[Tensor, ""]:
@@ -150,7 +150,7 @@ class World:
         return (p.exp() * (p - q)).sum()
 
     def gradient(self, value: Float[Tensor, ""]) -> Float[Tensor, " D"]:
-        """Derivative of ``value`` by the policy's parameters."""
+        """Derivative of ``value`` with respect to the policy's parameters."""
         return _flat(torch.autograd.grad(value, self.parameters, materialize_grads=True))
 
     @cached_property
@@ -160,7 +160,7 @@ class World:
 
     @cached_property
     def jacobian(self) -> Float[Tensor, "Y T D"]:
-        """∂ log π(y_t) / ∂θ of every token of every answer; 0 on padding."""
+        """∂ log π(y_t) / ∂θ of each token of each answer; 0 on padding."""
         logprobs = self.logprobs()
         rows = torch.zeros(*logprobs.shape, sum(p.numel() for p in self.parameters)).double()
         for y, t in self.mask.nonzero().tolist():

@@ -4,7 +4,7 @@ Measured by ``python -m rlvr_lab kl-runs``. Every variant is a change to one com
 seed sees the same problems in every variant, so that variants are compared seed by seed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,11 +16,21 @@ from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 
-__all__ = ["KL_BASE", "KL_VARIANTS", "equal_kl", "kl_curves", "kl_variant", "measure_kl_runs"]
+__all__ = [
+    "BINS",
+    "KL_BASE",
+    "KL_VARIANTS",
+    "equal_kl",
+    "kl_curves",
+    "kl_variant",
+    "measure_kl_runs",
+    "settled",
+    "settled_at_kl",
+]
 
 KL_BASE = replace(PRESETS["grpo"], steps=40)
 KEPT = ("step", "pass_rate", "kl", "length", "entropy", "clip_fraction", "grad_norm")
-BINS = tuple(np.arange(0.2, 1.21, 0.2).round(1).tolist())
+BINS = (0.2, 0.5, 0.8, 1.1, 1.4)
 """Edges of the bins of KL in which two variants are compared, in nats per answer."""
 
 _FOUR = {"steps": 20, "updates_per_batch": 4, "learning_rate": 1e-3}
@@ -28,12 +38,10 @@ _UNCLIPPED = {"clip_low": 1.0, "clip_high": 1e6}
 
 KL_VARIANTS: dict[str, dict[str, Any]] = {
     "no KL": {},
-    **{f"loss k3 β={b:g}": {"kl_coef": b} for b in (0.05, 0.1, 0.2, 0.5, 1.0)},
-    **{f"loss k2 β={b:g}": {"kl_coef": b, "kl_estimator": "k2"} for b in (0.2, 0.5, 1.0)},
+    **{f"loss k3 β={b:g}": {"kl_coef": b} for b in (0.05, 0.2, 1.0)},
+    **{f"loss k2 β={b:g}": {"kl_coef": b, "kl_estimator": "k2"} for b in (0.2, 1.0)},
     **{f"loss k1 β={b:g}": {"kl_coef": b, "kl_estimator": "k1"} for b in (0.2, 1.0)},
-    **{
-        f"reward k1 β={b:g}": {"kl_coef": b, "kl_in": "reward"} for b in (0.02, 0.05, 0.2, 0.5, 1.0)
-    },
+    **{f"reward k1 β={b:g}": {"kl_coef": b, "kl_in": "reward"} for b in (0.02, 0.05, 0.2)},
     "1 update, 1e-3": {"steps": 20, "learning_rate": 1e-3},
     "4 updates, 3e-4": {"steps": 20, "updates_per_batch": 4},
     "4 updates, 1e-3": _FOUR,
@@ -48,15 +56,17 @@ def kl_variant(name: str, seed: int = 0) -> PolicyGradientConfig:
     return replace(KL_BASE, **KL_VARIANTS[name], seed=seed)
 
 
-def measure_kl_runs(seeds: int, variants: Mapping[str, Any] = KL_VARIANTS) -> Iterator[Run]:
-    """Run every variant with every seed; yield runs whose records keep the curves of ``KEPT``.
+def measure_kl_runs(
+    seeds: int, variants: Collection[str] = tuple(KL_VARIANTS), first: int = 0
+) -> Iterator[Run]:
+    """Run every variant with the seeds from ``first`` on; yield runs whose records keep the curves of ``KEPT``.
 
     Raises:
         ValueError: when ``seeds`` < 1.
     """
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(seeds):
+    for seed in range(first, first + seeds):
         for name in variants:
             config = kl_variant(name, seed)
             records = [
@@ -96,3 +106,32 @@ def equal_kl(
         sums = np.where(inside, value, 0.0).sum(axis=1)
         found[some, i] = sums[some] / inside[some].sum(axis=1)
     return found
+
+
+def settled(recording: Recording, name: str, key: str, last: int = 10) -> Float[np.ndarray, " S"]:
+    """Mean of one metric over the last steps of one variant, per seed."""
+    return kl_curves(recording, name, key)[:, -last:].mean(axis=1)
+
+
+def settled_at_kl(
+    recording: Recording, names: list[str], kl: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, "S K"]:
+    """Settled pass rate of a family of variants at given settled KLs, per seed.
+
+    The family differs in β. Each seed's pairs (settled KL, settled pass rate) are joined by straight lines.
+
+    Raises:
+        ValueError: when a KL lies outside what some seed's family covers.
+    """
+    x = np.stack([settled(recording, name, "kl") for name in names], axis=1)
+    y = np.stack([settled(recording, name, "pass_rate") for name in names], axis=1)
+    if min(kl) < x.min(axis=1).max() or max(kl) > x.max(axis=1).min():
+        covered = f"{x.min(axis=1).max():.2f} to {x.max(axis=1).min():.2f}"
+        raise ValueError(
+            f"kl: every seed covers {covered} nats, got {min(kl):.2f} to {max(kl):.2f}"
+        )
+    order = x.argsort(axis=1)
+    pairs = zip(
+        np.take_along_axis(x, order, axis=1), np.take_along_axis(y, order, axis=1), strict=True
+    )
+    return np.stack([np.interp(kl, a, b) for a, b in pairs])

@@ -1,8 +1,9 @@
 """What PPO's implementation details do, one switch at a time, over seeds (notebook 05).
 
 The table is measured by ``python -m rlvr_lab ppo-details``; its rows are changes to one common
-configuration, and every seed sees the same problems in every row. Three rows are mistakes on purpose, each
-a variant of ``PPOConfig`` with one method done wrong.
+configuration, and every seed sees the same problems in every row. Some rows are mistakes on purpose, each
+a variant of ``PPOConfig`` with one method done wrong. Others take a detail or a mistake apart, to see which
+part of it has the effect.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rlvr_lab.objectives.gae import whiten
+from rlvr_lab.objectives.gae import mean_and_std, whiten
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.records.runs import Run
 from rlvr_lab.training.loop import train
@@ -62,6 +63,55 @@ class PaddedWhitening(PPOConfig, kind="ppo-padded-whitening"):
 
 
 @dataclass(frozen=True)
+class PaddedMean(PPOConfig, kind="ppo-padded-mean"):
+    """Half of the mistake: padding counts in the mean alone."""
+
+    def whitened(
+        self, advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """(A − mean over the rectangle) / std over the trained tokens."""
+        _, std = mean_and_std(advantages, mask)
+        mean, _ = mean_and_std(advantages, torch.ones_like(mask))
+        return torch.where(mask, (advantages - mean) / (std + 1e-8), 0.0)
+
+
+@dataclass(frozen=True)
+class PaddedScale(PPOConfig, kind="ppo-padded-scale"):
+    """The other half: padding counts in the standard deviation alone."""
+
+    def whitened(
+        self, advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """(A − mean over the trained tokens) / std over the rectangle."""
+        mean, _ = mean_and_std(advantages, mask)
+        _, std = mean_and_std(advantages, torch.ones_like(mask))
+        return torch.where(mask, (advantages - mean) / (std + 1e-8), 0.0)
+
+
+@dataclass(frozen=True)
+class ScaledRewards(PPOConfig, kind="ppo-scaled-rewards"):
+    """Half of whitening the rewards: divided by the std, without the constant per token."""
+
+    def shaped(
+        self, rewards: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """r/std."""
+        return rewards / (mean_and_std(rewards, mask)[1] + 1e-8)
+
+
+@dataclass(frozen=True)
+class TaxedRewards(PPOConfig, kind="ppo-taxed-rewards"):
+    """The other half: the constant per token, without the division."""
+
+    def shaped(
+        self, rewards: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """r + mean·(1 − 1/std): in units of what an answer earns after whitening, times the std."""
+        mean, std = mean_and_std(rewards, mask)
+        return torch.where(mask, rewards + std * mean * (1 - 1 / (std + 1e-8)), 0.0)
+
+
+@dataclass(frozen=True)
 class Detail:
     """One switch.
 
@@ -69,7 +119,7 @@ class Detail:
         name: what the table calls it.
         source: its number among the 37, or where it comes from.
         change: what it changes in ``BASE``.
-        kind: the configuration; another one than ``PPOConfig`` is a mistake on purpose.
+        kind: the configuration, or a variant of it with one method changed.
     """
 
     name: str
@@ -80,7 +130,7 @@ class Detail:
     @property
     def bug(self) -> bool:
         """Whether it is a mistake on purpose."""
-        return self.kind is not PPOConfig
+        return self.name.startswith("bug")
 
     def config(self, base: PPOConfig, seed: int) -> PPOConfig:
         """``base`` with this switch."""
@@ -90,36 +140,42 @@ class Detail:
 DETAILS = [
     Detail("as it is", ""),
     Detail("no whitening of advantages", "7", {"whiten_advantages": "none"}),
-    Detail("whitened over the batch", "7", {"whiten_advantages": "batch"}),
-    Detail("no clip of the value loss", "9", {"value_clip": None}),
-    Detail("no gradient clipping", "11", {"max_grad_norm": None}),
-    Detail("Adam ε = 1e-8", "3", {"adam_eps": 1e-8}),
-    Detail("learning rate falls to 0", "4", {"anneal": True}),
-    Detail("λ = 1", "5", {"lam": 1.0}),
     Detail("one epoch", "6", {"epochs": 1}),
-    Detail("entropy bonus 0.01", "10", {"entropy_coef": 0.01}),
-    Detail("no clip of the policy", "8", {"clip": 1.0}),
-    Detail("epochs stop at KL 0.02", "auxiliary 3", {"target_kl": 0.02}),
-    Detail("value head starts random", "RLHF", {"zero_value_head": False}),
-    Detail("no KL in the reward", "RLHF", {"kl_coef": 0.0}),
-    Detail("KL clamped at 0", "AlpacaFarm", {"clamp_kl": True}),
-    Detail("β steered to KL = 1", "RLHF", {"adaptive_kl": 1.0, "kl_coef": 0.1}),
     Detail("rewards whitened", "RLHF", {"whiten_rewards": True}),
+    Detail("rewards: only divided by std", "", kind=ScaledRewards),
+    Detail("rewards: only the length tax", "", kind=TaxedRewards),
     Detail("bug: values shifted by one", "", kind=ShiftedValues),
     Detail("bug: end token untrained", "", kind=EndUntrained),
     Detail("bug: padding in the whitening", "", kind=PaddedWhitening),
+    Detail("bug: padding in the mean", "", kind=PaddedMean),
+    Detail("bug: padding in the std", "", kind=PaddedScale),
+    Detail("linear critic, no warm-up", "", {"critic": "linear", "critic_warmup": 0}),
+    Detail("value head starts random", "RLHF", {"zero_value_head": False}),
+    Detail("KL clamped at 0", "AlpacaFarm", {"clamp_kl": True}),
+    Detail("learning rate falls to 0", "4", {"anneal": True}),
+    Detail("no clip of the policy", "8", {"clip": 1.0}),
+    Detail("no clip of the value loss", "9", {"value_clip": None}),
+    Detail("no gradient clipping", "11", {"max_grad_norm": None}),
+    Detail("λ = 1", "5", {"lam": 1.0}),
+    Detail("no KL in the reward", "RLHF", {"kl_coef": 0.0}),
+    Detail("entropy bonus 0.01", "10", {"entropy_coef": 0.01}),
+    Detail("epochs stop at KL 0.02", "auxiliary 3", {"target_kl": 0.02}),
+    Detail("whitened over the batch", "7", {"whiten_advantages": "batch"}),
+    Detail("Adam ε = 1e-8", "3", {"adam_eps": 1e-8}),
+    Detail("β steered to KL = 1", "RLHF", {"adaptive_kl": 1.0, "kl_coef": 0.1}),
 ]
 
 
 def measure_details(
-    seeds: int, base: PPOConfig = BASE, details: list[Detail] = DETAILS
+    seeds: int, base: PPOConfig = BASE, details: list[Detail] = DETAILS, first: int = 0
 ) -> Iterator[Run]:
-    """Run every detail with every seed; yield one summary each.
+    """Run every detail with the seeds from ``first`` on; yield one summary each.
 
     Yields:
         A run with a single record: ``step`` (the last), ``name``, ``source``, ``bug``, ``seed``; means
         over the last steps of ``pass_rate``, ``kl``, ``length``, ``explained_variance``; ``area``, the mean
-        pass rate of all steps (how fast it learned).
+        pass rate of all steps (how fast it learned); ``ev_area``, the explained variance's mean over all
+        steps.
 
     Raises:
         ValueError: when ``seeds`` < 1.
@@ -127,7 +183,7 @@ def measure_details(
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     for detail in details:
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             config = detail.config(base, seed)
             records = list(train(config))
             names = ("pass_rate", "kl", "length", "explained_variance")
@@ -140,5 +196,7 @@ def measure_details(
                 "seed": seed,
                 **final,
                 "area": float(np.mean([r["pass_rate"] for r in records])),
+                "ev_area": float(np.mean([r["explained_variance"] for r in records])),
+                "curve": [round(r["pass_rate"], 4) for r in records],
             }
             yield Run(config, [summary])

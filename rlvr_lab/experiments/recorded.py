@@ -4,6 +4,7 @@
 from rlvr_lab.experiments import (  # noqa: F401
     answer_kinds,
     coverage,
+    critics,
     gradient_shares,
     overoptimisation,
     ppo_details,

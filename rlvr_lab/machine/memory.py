@@ -1,4 +1,4 @@
-"""How many bytes a trainer holds, measured on its tensors."""
+"""The memory that a trainer needs, measured on its tensors."""
 
 import torch
 from torch import nn
@@ -9,9 +9,9 @@ __all__ = ["held_bytes"]
 def held_bytes(
     models: dict[str, nn.Module], optimizers: list[torch.optim.Optimizer]
 ) -> dict[str, int]:
-    """Bytes that a trainer holds: parameters of each model, gradients, optimiser states.
+    """Bytes of a trainer's tensors: parameters of each model, gradients, optimiser states.
 
-    Measured on the tensors themselves. Tensors that two models share count once, for the first.
+    Tensors that two models share are counted once, for the first model.
     """
     seen: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One line for each thing, and one line to mend it."""
+"""Is this machine ready for the course? One line per requirement; if it is not met, how to fix it."""
 
 import importlib.metadata
 import os
@@ -35,7 +35,7 @@ def setup_report() -> list[tuple[bool, str]]:
         missing = [name for name in shipped if not (models / name).is_dir()]
         line = f"base models: {', '.join(shipped)}"
         if missing:
-            line = f"base models missing: {missing}; get a whole clone of the project"
+            line = f"base models missing: {missing}; get a complete clone of the project"
         lines.append((not missing, line))
     except FileNotFoundError as error:
         lines.append((False, str(error)))
@@ -44,9 +44,9 @@ def setup_report() -> list[tuple[bool, str]]:
 
 
 def check_setup() -> None:
-    """Print the report; the last line says whether all is well."""
+    """Print the report; the last line says whether everything is ready."""
     lines = setup_report()
     for fine, line in lines:
         print("✓" if fine else "✗", line)
     fine = all(fine for fine, _ in lines)
-    print("Ready." if fine else "Mend the lines marked ✗, then run this again.")
+    print("Ready." if fine else "Fix the lines marked ✗, then run this again.")

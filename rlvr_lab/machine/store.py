@@ -15,8 +15,8 @@ __all__ = ["store"]
 def store(path: Path, timeout: int = 600) -> None:
     """Run every cell of the notebook at ``path`` and write it back with its outputs.
 
-    Dashboards carry out one run (``RLVR_LAB_STORE``), so that the stored page shows a finished one.
-    Widget state and times of execution are left out: they change with every execution.
+    Dashboards carry out one run (``RLVR_LAB_STORE``), so the stored page shows a finished run. Widget
+    state and execution times are left out, since they change with every execution.
 
     Args:
         path: of the notebook.

@@ -1,7 +1,7 @@
 """From the rewards of a group of answers to their advantages.
 
-A *group* is G answers to one prompt; ``rewards`` has B = N·G rows with groups contiguous. Rewards
-are never changed in place: they stay raw, and what these functions return has a new name.
+A *group* is G answers to one prompt; ``rewards`` has B = N·G rows, and the rows of a group are
+contiguous. These functions do not change rewards in place: they return new tensors.
 """
 
 import torch
@@ -18,14 +18,14 @@ __all__ = [
 
 
 def _groups(rewards: Tensor, group_size: int) -> Tensor:
-    """View ``rewards`` [B] as [N, G] after checking that this is possible."""
+    """View ``rewards`` [B] as [N, G] after checking the shape and the values."""
     if rewards.ndim != 1:
         raise ValueError(
             f"rewards: expected one reward per row [B], got shape {tuple(rewards.shape)}"
         )
     if group_size < 1 or rewards.numel() == 0 or rewards.numel() % group_size:
         raise ValueError(
-            f"group_size: {rewards.numel()} rewards cannot be cut into groups of {group_size}"
+            f"group_size: {rewards.numel()} rewards cannot be divided into groups of {group_size}"
         )
     if not bool(torch.isfinite(rewards).all()):
         raise ValueError("rewards: all rewards must be finite")
@@ -33,16 +33,16 @@ def _groups(rewards: Tensor, group_size: int) -> Tensor:
 
 
 def _centre(groups: Tensor) -> Tensor:
-    """Rewards minus their group's mean, exactly 0 where a group has no spread.
+    """Rewards minus the mean of their group; exactly 0 where all rewards of a group are equal.
 
-    The float mean of equal rewards need not equal them (0.1 is no binary fraction), and divided by
-    an equally tiny std that error of 1e-8 would become an advantage of 0.007.
+    The floating-point mean of equal rewards can differ from them by about 1e-8 (0.1 has no exact
+    binary form). Divided by an equally tiny std, this error would become an advantage of 0.007.
     """
     return _exact(groups, groups - groups.mean(dim=1, keepdim=True))
 
 
 def _exact(groups: Tensor, centred: Tensor) -> Tensor:
-    """Centred rewards without what rounding leaves where all rewards of a group are equal."""
+    """Centred rewards, set to 0 where all rewards of a group are equal (removes rounding errors)."""
     return torch.where((groups == groups[:, :1]).all(dim=1, keepdim=True), 0.0, centred)
 
 
@@ -53,27 +53,27 @@ def group_advantages(
     ddof: int = 0,
     eps: float = 1e-6,
 ) -> Float[Tensor, " B"]:
-    """Centre each reward on its group's mean and, if asked, divide by the group's std.
+    """Subtract the group's mean from each reward and, optionally, divide by the group's std.
 
     A_i = (r_i − mean(r)) / (std(r) + eps)      (DeepSeekMath, section 4.1, arXiv:2402.03300)
 
-    Without the division this is the advantage of Dr. GRPO (arXiv:2503.20783). Derived in notebook
-    06; what the division does to easy and hard prompts is notebook 07.
+    Without the division this is the advantage of Dr. GRPO (arXiv:2503.20783). Notebook 06 derives
+    it; notebook 07 shows what the division does to easy and hard prompts.
 
     Args:
-        rewards: raw rewards, groups contiguous; no gradient flows.
+        rewards: raw rewards, groups contiguous; no gradient flows through them.
         group_size: G, the number of answers to one prompt.
-        divide_by_std: the first of the course's two toggles.
-        ddof: 0 for the population std (÷G, the theory of notebook 07), 1 for the sample std
-            (÷(G−1), what TRL and ``torch.std`` compute).
-        eps: keeps a group whose rewards are all equal at advantage 0 instead of 0/0.
+        divide_by_std: whether to divide; the first of the course's two switches.
+        ddof: 0 for the population std (÷G, used in the theory of notebook 07), 1 for the sample std
+            (÷(G−1), which TRL and ``torch.std`` compute).
+        eps: added to the std, so that a group of equal rewards gets advantage 0 and not 0/0.
 
     Returns:
-        Advantages, positive for answers better than their group. They sum to zero in every group.
+        Advantages, positive for answers above their group's mean. They sum to zero in each group.
 
     Raises:
-        ValueError: when G does not divide B, or when G = 1 (its std is undefined, and its centred
-            reward is always 0, so nothing could be learned), or when a reward is not finite.
+        ValueError: when G does not divide B, when G = 1 (the centred reward would always be 0, so
+            nothing could be learned), or when a reward is not finite.
 
     >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 1.0]), group_size=4, eps=0.0)
     tensor([ 1., -1., -1.,  1.])
@@ -83,8 +83,8 @@ def group_advantages(
     groups = _groups(rewards, group_size)
     if group_size == 1:
         raise ValueError(
-            "group_size: 1 leaves nothing to compare an answer with (its centred reward is 0 and "
-            "its standard deviation undefined); use at least 2"
+            "group_size: 1 leaves no other answer to compare with (the centred reward is 0 and "
+            "the standard deviation undefined); use at least 2"
         )
     centred = _centre(groups)
     if divide_by_std:
@@ -97,8 +97,8 @@ def leave_one_out_advantages(rewards: Float[Tensor, " B"], group_size: int) -> F
 
     A_i = r_i − 1/(G−1) · Σ_{j≠i} r_j = G/(G−1) · (r_i − mean(r))      (arXiv:2402.14740, eq. 9)
 
-    The baseline does not contain the answer itself, so the gradient is exactly unbiased; the group
-    mean shrinks it by (G−1)/G. Derived in notebook 06.
+    The baseline does not contain the answer itself, so the gradient is exactly unbiased. With the
+    group mean as the baseline the expected gradient is smaller by (G−1)/G. See notebook 06.
 
     Raises:
         ValueError: when G does not divide B, or G = 1, or a reward is not finite.
@@ -108,7 +108,7 @@ def leave_one_out_advantages(rewards: Float[Tensor, " B"], group_size: int) -> F
     """
     groups = _groups(rewards, group_size)
     if group_size == 1:
-        raise ValueError("group_size: leave-one-out needs at least 2 answers a group, got 1")
+        raise ValueError("group_size: leave-one-out needs at least 2 answers per group, got 1")
     others = (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
     return _exact(groups, groups - others).flatten()
 
@@ -118,8 +118,8 @@ def batch_advantages(rewards: Float[Tensor, " B"], eps: float = 1e-6) -> Float[T
 
     A_i = (r_i − mean_batch(r)) / (std_batch(r) + eps)
 
-    Easy prompts get positive advantages on average and hard ones negative: the baseline no longer
-    knows the prompt.
+    Easy prompts get positive advantages on average and hard prompts negative ones, because the
+    baseline does not depend on the prompt.
 
     Raises:
         ValueError: when there are fewer than 2 rewards, or one is not finite.
@@ -142,10 +142,10 @@ def maxrl_advantages(
 
     A_i = (r_i − mean(r)) / (mean(r) + eps)
 
-    With rewards in {0, 1} hard prompts are weighted by about 1/p: instead of p this climbs log p,
-    cut after its first terms. The expected gradient is (1 − (1−p)^(G−1))/p · ∇p, of order G − 1.
-    Without centring, r/mean(r), the exponent is G; centring costs one order because a group without
-    a right answer teaches nothing, and so drops out of the baseline as well.
+    With rewards in {0, 1} a hard prompt gets a weight of about 1/p: this maximises a truncated
+    series of log p instead of p. The expected gradient is (1 − (1−p)^(G−1))/p · ∇p, of order G − 1.
+    Without centring, r/mean(r), the exponent is G. Centring costs one order because a group without
+    a correct answer has no effect, and therefore does not count in the baseline either.
 
     Raises:
         ValueError: when G does not divide B, or G = 1, or a reward is negative or not finite.
@@ -155,16 +155,16 @@ def maxrl_advantages(
     """
     groups = _groups(rewards, group_size)
     if group_size == 1:
-        raise ValueError("group_size: MaxRL needs at least 2 answers a group, got 1")
+        raise ValueError("group_size: MaxRL needs at least 2 answers per group, got 1")
     if bool((groups < 0).any()):
         raise ValueError(f"rewards: MaxRL needs rewards >= 0, got {float(groups.min())}")
     return (_centre(groups) / (groups.mean(dim=1, keepdim=True) + eps)).flatten()
 
 
 def zero_spread_share(rewards: Float[Tensor, " B"], group_size: int) -> float:
-    """Share of groups whose answers all earned the same reward and therefore teach nothing.
+    """Share of groups whose answers all got equal rewards, so that all their advantages are 0.
 
-    For binary rewards with pass rate p its expectation is p^G + (1 − p)^G (notebook 06).
+    For binary rewards with pass rate p its expected value is p^G + (1 − p)^G (notebook 06).
 
     >>> zero_spread_share(torch.tensor([1.0, 1.0, 0.0, 1.0]), group_size=2)
     0.5

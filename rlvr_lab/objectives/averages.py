@@ -1,7 +1,7 @@
 """Averages over the tokens of a batch of completions.
 
-The choice of average is one of the two switches that separate GRPO from Dr. GRPO and DAPO, so each
-average is one small function that a loss takes as its ``average`` argument.
+The choice of average is one of the two differences between GRPO, Dr. GRPO and DAPO. Each average is
+a small function that a loss takes as its ``average`` argument.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def completion_lengths(mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
 
 
 def masked_mean(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Mean of ``x`` where ``mask`` holds.
+    """Mean of ``x`` where ``mask`` is True.
 
     Raises:
         ValueError: when ``mask`` is empty.
@@ -49,21 +49,21 @@ def masked_mean(x: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Flo
     tensor(2.)
     """
     if not bool(mask.any()):
-        raise ValueError("mask: it selects nothing, so there is nothing to average")
-    # ``where`` and not ``x * mask``: 0 · inf is nan, and padding may hold anything.
+        raise ValueError("mask: it selects no token, so there is nothing to average")
+    # ``where`` and not ``x * mask``: padding may hold inf, and 0 · inf is nan.
     return torch.where(mask, x, torch.zeros_like(x)).sum() / mask.sum()
 
 
 def sequence_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-    r"""Mean over rows of each row's mean over tokens: GRPO's average, with its 1/\|o\|.
+    r"""Mean over rows of each row's mean over its tokens: GRPO's average, with its 1/\|o\|.
 
     1/B · Σ_i 1/|o_i| · Σ_t x_it      (DeepSeekMath, eq. 3, arXiv:2402.03300; notebook 06)
 
-    Every answer weighs the same, so a token of a long answer weighs less than one of a short
-    answer. That is the length bias of notebook 07.
+    Each answer has the same weight, so a token of a long answer has less weight than a token of a
+    short answer. This is the length bias of notebook 07.
 
     Args:
-        x: per-token values, gradient flows.
+        x: values per token; gradient flows through them.
         mask: True on the trained tokens, the end-of-sequence token included.
 
     Raises:
@@ -83,8 +83,8 @@ def token_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tens
 
     Σ_i Σ_t x_it / Σ_i |o_i|      (DAPO, eq. 8, arXiv:2503.14476; notebook 07)
 
-    Every token weighs the same; a row's weight grows with its length. The denominator still depends
-    on the sampled lengths, which leaves a bias of order 1/G (notebook 07).
+    Each token has the same weight, so the weight of a row grows with its length. The denominator
+    still depends on the sampled lengths, which leaves a bias of order 1/G (notebook 07).
 
     Raises:
         ValueError: when ``mask`` is empty.
@@ -98,13 +98,13 @@ def token_mean(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tens
 
 
 def constant_mean(length: float) -> Average:
-    """Sum over tokens divided by a constant: Dr. GRPO's average, free of any length bias.
+    """Sum over tokens divided by a constant: Dr. GRPO's average, which has no length bias.
 
     1/(B·L) · Σ_i Σ_t x_it      (Dr. GRPO, arXiv:2503.20783, section 3.2; notebook 07)
 
     Args:
-        length: the constant L in tokens, usually the longest completion allowed. It only scales the
-            loss, and therefore the step of an optimiser that is not scale-free.
+        length: the constant L in tokens, usually the longest completion that is allowed. It only
+            scales the loss, so it matters only for optimisers whose step depends on that scale.
 
     Raises:
         ValueError: when ``length`` is not positive.
@@ -118,7 +118,7 @@ def constant_mean(length: float) -> Average:
         raise ValueError(f"length: the constant must be positive, got {length}")
 
     def average(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-        completion_lengths(mask)  # the same refusal of empty rows as the other averages
+        completion_lengths(mask)  # refuses empty rows, as the other averages do
         return torch.where(mask, x, torch.zeros_like(x)).sum() / (x.shape[0] * length)
 
     return average

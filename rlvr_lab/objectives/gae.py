@@ -1,7 +1,7 @@
 """Generalised advantage estimation: from one reward per answer to one advantage per token (notebook 05).
 
-An answer is a trajectory: token t is the action a_t, what stands before it is the state s_t, and V(s_t)
-= ``values[:, t]``. Behind the last token there is nothing left to earn: V = 0.
+An answer is a trajectory: token t is the action a_t, the text before it is the state s_t, and V(s_t)
+= ``values[:, t]``. After the last token no reward can follow: V = 0.
 
 Shapes: everything is [B, T] unless stated; ``mask`` is True on trained tokens. No gradient flows.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.kl import k1
 
-__all__ = ["gae", "token_rewards", "whiten"]
+__all__ = ["gae", "mean_and_std", "token_rewards", "whiten"]
 
 BT = Float[Tensor, "B T"]
 Mask = Bool[Tensor, "B T"]
@@ -27,18 +27,18 @@ def token_rewards(
     kl_coef: float,
     clamp: bool = False,
 ) -> BT:
-    """r_t = −β·(log π − log π_ref)(a_t), and the task's reward on the last token besides.
+    """r_t = −β·(log π − log π_ref)(a_t); plus the task's reward on the last token.
 
     The rewards of PPO for language models (arXiv:1909.08593, eq. 2; arXiv:2203.02155).
 
     Args:
-        rewards: one an answer, [B].
+        rewards: one per answer, [B].
         logprobs: log π_old of the sampled tokens.
-        ref_logprobs: log π_ref of the same.
+        ref_logprobs: log π_ref of the same tokens.
         mask: True on trained tokens.
         kl_coef: β ≥ 0.
-        clamp: use max(log-ratio, 0), as AlpacaFarm does (arXiv:2305.14387): the penalty is then an
-            over-estimate of the KL (exactly in notebook 05).
+        clamp: use max(log-ratio, 0), as AlpacaFarm does (arXiv:2305.14387). The penalty then
+            overestimates the KL; notebook 05 computes by how much.
 
     Raises:
         ValueError: when ``kl_coef`` is negative or a row of ``mask`` is empty.
@@ -65,15 +65,15 @@ def gae(rewards: BT, values: BT, mask: Mask, gamma: float = 1.0, lam: float = 0.
 
     A_t = Σ_l (γλ)^l·δ_{t+l},  δ_t = r_t + γ·V(s_{t+1}) − V(s_t)
 
-    λ = 0 gives δ_t, λ = 1 the discounted return less V(s_t). With γ = λ = 1 and one reward R at the end
-    it is R − V(s_t): a policy gradient with a learned baseline.
+    λ = 0 gives δ_t; λ = 1 gives the discounted return minus V(s_t). With γ = λ = 1 and a single reward
+    R at the end it is R − V(s_t): a policy gradient with a learned baseline.
 
     Args:
         rewards: r_t.
         values: V(s_t).
-        mask: True on trained tokens; the others are passed over, as if they were not there.
-        gamma: γ in [0, 1]; 1 for language models, where a token of delay costs nothing.
-        lam: λ in [0, 1]; small: low variance, biased by V; 1: unbiased.
+        mask: True on trained tokens; the recursion skips the others.
+        gamma: γ in [0, 1]; 1 is usual for language models, where a later reward is worth no less.
+        lam: λ in [0, 1]; a small λ has low variance but is biased by the errors of V; 1 is unbiased.
 
     Raises:
         ValueError: when γ or λ is out of range.
@@ -97,16 +97,21 @@ def gae(rewards: BT, values: BT, mask: Mask, gamma: float = 1.0, lam: float = 0.
     return advantages
 
 
+def mean_and_std(x: BT, mask: Mask) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Mean and standard deviation over the trained tokens."""
+    mean = masked_mean(x, mask)
+    return mean, masked_mean((x - mean).square(), mask).sqrt()
+
+
 def whiten(x: BT, mask: Mask, shift_mean: bool = True, eps: float = 1e-8) -> BT:
     """(x − mean)/std over the trained tokens; without ``shift_mean`` the mean stays.
 
-    Advantages are whitened with the shift, rewards without: a shift of every token's reward would pay
-    for length.
+    Advantages are whitened with the shift, rewards without it. The second is x/std + mean·(1 − 1/std): it
+    adds a constant to the reward of every token, which rewards length or taxes it.
 
     >>> whiten(torch.tensor([[1.0, 3.0, 99.0]]), torch.tensor([[True, True, False]]))
     tensor([[-1.,  1.,  0.]])
     """
-    mean = masked_mean(x, mask)
-    std = masked_mean((x - mean).square(), mask).sqrt()
+    mean, std = mean_and_std(x, mask)
     whitened = (x - mean) / (std + eps) + (0.0 if shift_mean else mean)
     return torch.where(mask, whitened, 0.0)

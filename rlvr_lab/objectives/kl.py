@@ -1,10 +1,10 @@
 """Estimators of KL(π‖π_ref) from samples of π; exact KL and entropy from logits.
 
-Direction and sign, everywhere in the package: tokens are drawn from π (the policy), and
+Direction and sign in the whole package: tokens are sampled from π (the policy), and
 ``k1 = log π − log π_ref``, so that E_π[k1] = KL(π‖π_ref) ≥ 0.
 
-As *values* k1 and k3 are unbiased; as *losses* (differentiated) the three mean different things,
-with tokens drawn from π itself (notebook 06; arXiv:2506.09477):
+As *values*, k1 and k3 are unbiased. As *losses*, that is, after differentiation, the three have
+different expected gradients. With whole answers sampled from π itself (notebook 06; arXiv:2506.09477):
 
 | estimator | E[value]                 | E[gradient]                            |
 |-----------|--------------------------|----------------------------------------|
@@ -12,6 +12,9 @@ with tokens drawn from π itself (notebook 06; arXiv:2506.09477):
 | k2        | biased                   | ∇KL(π‖π_ref), the reverse KL           |
 | k3        | KL(π‖π_ref)              | ∇KL(π_ref‖π), the *forward* KL         |
 | ρ·k3      | KL(π‖π_ref)              | ∇KL(π‖π_ref), ρ = π / sg(π)            |
+
+The table takes the whole answer as one action. Summed per token, as a loss does, the gradients are those of
+the KLs of each *next token*, with the prefixes held fixed (``exact.kl_gradients``).
 """
 
 from collections.abc import Callable
@@ -42,9 +45,9 @@ KlEstimator = Callable[[Tensor, Tensor], Tensor]
 def k1(
     logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The plain log-ratio, log π − log π_ref, in nats (Schulman 2020).
+    """The log-ratio, log π − log π_ref, in nats (Schulman 2020).
 
-    Unbiased, but of high variance and often negative.
+    It is unbiased, but has a high variance and is often negative.
 
     >>> k1(torch.tensor([-1.0]), torch.tensor([-1.5]))
     tensor([0.5000])
@@ -55,7 +58,7 @@ def k1(
 def k2(
     logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Half the squared log-ratio, ½·k1², in nats (Schulman 2020): biased, never negative.
+    """Half the squared log-ratio, ½·k1², in nats (Schulman 2020): biased, but not negative.
 
     >>> k2(torch.tensor([-1.0]), torch.tensor([-1.5]))
     tensor([0.1250])
@@ -66,9 +69,9 @@ def k2(
 def k3(
     logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """exp(−k1) − 1 + k1, in nats (Schulman 2020): unbiased and never negative.
+    """exp(−k1) − 1 + k1, in nats (Schulman 2020): unbiased and not negative.
 
-    This is the estimator of GRPO (DeepSeekMath, eq. 4, arXiv:2402.03300).
+    This is GRPO's estimator (DeepSeekMath, eq. 4, arXiv:2402.03300).
 
     >>> k3(torch.tensor([-1.0]), torch.tensor([-1.5]))
     tensor([0.1065])
@@ -82,14 +85,14 @@ def exact_kl(
 ) -> Float[Tensor, "*shape"]:
     """KL(π‖π_ref) of the next-token distributions, summed over the whole vocabulary, in nats.
 
-    Σ_v π(v) · (log π(v) − log π_ref(v)); gradient flows through both arguments.
+    Σ_v π(v) · (log π(v) − log π_ref(v)). Gradient flows through both arguments.
 
     >>> exact_kl(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 0.0]))
     tensor(0.)
     """
     log_p, log_q = logits.log_softmax(-1), ref_logits.log_softmax(-1)
-    # A token that π forbids (log π = −inf) adds nothing, whatever the reference thinks of it. It is
-    # taken out of the difference, since 0 · inf is nan in the value and in the gradient.
+    # A token with π = 0 (log π = −inf) adds nothing to the sum. It is removed from the difference,
+    # since 0 · inf would be nan in the value and in the gradient.
     allowed = log_p > -torch.inf
     difference = torch.where(allowed, log_p, 0.0) - torch.where(allowed, log_q, 0.0)
     return (log_p.exp() * difference).sum(-1)
@@ -106,13 +109,15 @@ def kl_penalty(
 ) -> Float[Tensor, ""]:
     """β · average(ρ · estimator(log π, log π_ref)): the KL term as a *loss*.
 
-    Without ``ratio``, ρ = 1 and k3 pulls along the forward KL (table above). With
-    ``token_ratio(…)``, whose gradient flows, ρ·k3 pulls along the reverse KL, and stays right when
-    the tokens were drawn from π_old: DeepSeek-V3.2's correction (arXiv:2512.02556), TRL's default.
+    Without ``ratio``, ρ = 1, and the gradient of k3 is that of the forward KL of each next token (table
+    above). With ``token_ratio(…)``, through which a gradient flows, the gradient of ρ·k3 is that of the
+    reverse KL of each next token. It stays correct when the tokens were sampled from π_old, at the
+    prefixes that π_old reached. This is the correction of DeepSeek-V3.2 (arXiv:2512.02556) and TRL's
+    default.
 
     Raises:
-        ValueError: when ``kl_coef`` is negative, or positive without ``ref_logprobs``, or when a
-            log-prob of a trained token is not finite.
+        ValueError: when ``kl_coef`` is negative, when it is positive without ``ref_logprobs``, or
+            when a log-probability of a trained token is not finite.
 
     >>> one = torch.ones(1, 1)
     >>> kl_penalty(-one, -1.5 * one, one.bool(), 2.0, lambda x, mask: x.mean())
@@ -141,8 +146,8 @@ def kl_shaped_rewards(
     Its policy gradient is the gradient of −β·KL(π‖π_ref), the reverse KL (notebook 06).
 
     Args:
-        rewards: raw rewards, left as they are.
-        logprobs: log π of the sampled tokens; no gradient flows.
+        rewards: raw rewards, which are not changed.
+        logprobs: log π of the sampled tokens; no gradient flows through them.
         ref_logprobs: log π_ref of the same tokens.
         mask: True on trained tokens.
         kl_coef: β ≥ 0.
@@ -167,7 +172,7 @@ def entropy(logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
     tensor([0.6931])
     """
     logp = logits.log_softmax(-1)
-    # A forbidden token has π·log π = 0·(−inf); its limit is 0.
+    # A token with π = 0 would give 0·(−inf) = nan; the limit of π·log π is 0.
     return -(logp.exp() * logp.masked_fill(logp == -torch.inf, 0.0)).sum(-1)
 
 

@@ -1,6 +1,6 @@
 r"""Policy-gradient losses, one small function per algorithm. All are *minimised*.
 
-Every algorithm of the course is one row of a table (notebook 07):
+Each algorithm of the course is one row of a table (notebook 07):
 
 | algorithm | advantage            | ratio             | clip             | average         |
 |-----------|----------------------|-------------------|------------------|-----------------|
@@ -13,11 +13,11 @@ Every algorithm of the course is one row of a table (notebook 07):
 | CISPO     | group z-score        | token, detached   | weight ≤ 1 + ε   | token           |
 | MaxRL     | group, ÷ mean        | token             | 1 ± ε            | constant        |
 
-The advantage column lives in ``advantages``, the average column in ``averages``; the functions here
-hold the ratio and the clip. A loss never samples, grades or logs.
+The advantages are computed in ``advantages`` and the averages in ``averages``; the functions here
+apply the ratio and the clip. A loss does not sample, grade or log.
 
 Shapes: ``logprobs``, ``old_logprobs``, ``ref_logprobs`` and ``mask`` [B, T]; ``advantages`` [B].
-Gradient flows through ``logprobs`` alone.
+Gradient flows only through ``logprobs``.
 """
 
 import torch
@@ -60,8 +60,8 @@ def reinforce_loss(
     """Plain policy gradient: −average(A · log π)  (Williams 1992; notebook 06).
 
     Raises:
-        ValueError: when ``advantages`` is not [B], a trained log-prob is not finite, or a row of
-            ``mask`` is empty.
+        ValueError: when ``advantages`` is not [B], the log-probability of a trained token is not
+            finite, or a row of ``mask`` is empty.
 
     >>> one = torch.ones(1, 2)
     >>> reinforce_loss(-one, torch.tensor([2.0]), one.bool())
@@ -73,8 +73,8 @@ def reinforce_loss(
 def rloo_loss(logprobs: BT, advantages: PerAnswer, mask: Mask) -> Scalar:
     """REINFORCE on whole answers: −mean_i(A_i · Σ_t log π)  (arXiv:2402.14740).
 
-    The answer is one action, so its token log-probs are *summed*: ``constant_mean(1)``. Pass
-    ``leave_one_out_advantages``.
+    The whole answer is one action, so the log-probabilities of its tokens are *summed*:
+    ``constant_mean(1)``. The advantages come from ``leave_one_out_advantages``.
 
     >>> one = torch.ones(1, 2)
     >>> rloo_loss(-one, torch.tensor([2.0]), one.bool())
@@ -93,14 +93,14 @@ def ppo_clip_loss(
     average: Average = token_mean,
     ratio_cap: float | None = None,
 ) -> Scalar:
-    """PPO's clipped objective with one ratio a token  (eq. 7, arXiv:1707.06347).
+    """PPO's clipped objective with one ratio per token  (eq. 7, arXiv:1707.06347).
 
     −average(min(ρ·A, clip(ρ, 1−ε_low, 1+ε_high)·A)),  ρ = exp(log π − log π_old)
 
     On the first update after a rollout ρ = 1, so the gradient is the plain policy gradient.
 
     Raises:
-        ValueError: as ``reinforce_loss``, and for a clip range that is no range.
+        ValueError: as ``reinforce_loss``, and for an invalid clip range.
 
     >>> one = torch.ones(1, 2)
     >>> ppo_clip_loss(-one, -one, torch.tensor([2.0]), one.bool())
@@ -123,19 +123,19 @@ def grpo_loss(
     average: Average = sequence_mean,
     estimator: KlEstimator = k3,
 ) -> Scalar:
-    """GRPO: PPO's clip on group advantages, 1/|o| per answer, and a KL to the *reference*.
+    """GRPO: PPO's clip with group advantages, 1/|o| per answer, and a KL to the *reference* policy.
 
     −1/B Σ_i 1/|o_i| Σ_t { min(ρA, clip(ρ)A) − β·k3 }      (DeepSeekMath, eq. 3, arXiv:2402.03300)
 
-    Built step by step in notebook 06. ``average=constant_mean(L)`` is the second of the course's
-    two toggles (the first, division by the std, is in ``group_advantages``).
+    Notebook 06 derives it step by step. ``average=constant_mean(L)`` is the second of the course's
+    two switches (the first, division by the std, is in ``group_advantages``).
 
     Args:
-        logprobs: log π of the sampled tokens; gradient flows.
+        logprobs: log π of the sampled tokens; gradient flows through them.
         old_logprobs: log π_old, recorded when the tokens were sampled.
         advantages: [B], from ``group_advantages``.
         mask: True on trained tokens.
-        ref_logprobs: log π_ref of the same tokens, needed when ``kl_coef`` > 0.
+        ref_logprobs: log π_ref of the same tokens; needed when ``kl_coef`` > 0.
         kl_coef: β ≥ 0, the weight of the KL term.
         clip_low: ε_low.
         clip_high: ε_high.
@@ -165,9 +165,9 @@ def dr_grpo_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Scalar:
-    """GRPO with a constant in place of 1/|o|  (Dr. GRPO, arXiv:2503.20783).
+    """GRPO with a constant instead of 1/|o|  (Dr. GRPO, arXiv:2503.20783).
 
-    Pass ``group_advantages(…, divide_by_std=False)``: that is the paper's other change.
+    The paper's other change is in the advantages: use ``group_advantages(…, divide_by_std=False)``.
 
     >>> one = torch.ones(1, 2)
     >>> dr_grpo_loss(-one, -one, torch.tensor([2.0]), one.bool(), max_length=4)
@@ -185,10 +185,9 @@ def dapo_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.28,
 ) -> Scalar:
-    """GRPO averaged over tokens with a higher upper clip  (DAPO, eq. 8, arXiv:2503.14476).
+    """GRPO averaged over all tokens, with a higher upper clip bound  (DAPO, eq. 8, arXiv:2503.14476).
 
-    DAPO's dynamic sampling (dropping groups of zero spread) is a matter of the batch, not of the
-    loss.
+    DAPO's dynamic sampling, which replaces groups of zero spread, changes the batch and not the loss.
 
     >>> one = torch.ones(1, 2)
     >>> dapo_loss(-one, -one - 0.24, torch.tensor([1.0]), one.bool())
@@ -209,8 +208,7 @@ def gspo_loss(
 ) -> Scalar:
     """GRPO with one length-normalised ratio per answer  (GSPO, arXiv:2507.18071).
 
-    s_i = exp(1/|o_i| · Σ_t (log π − log π_old)), clipped as a whole: an answer is kept or dropped
-    whole.
+    s_i = exp(1/|o_i| · Σ_t (log π − log π_old)). The clip acts on a whole answer at once.
 
     >>> one = torch.ones(1, 2)
     >>> gspo_loss(-one, -one, torch.tensor([2.0]), one.bool())
@@ -230,7 +228,7 @@ def cispo_loss(
     clip_high: float = 0.28,
     average: Average = token_mean,
 ) -> Scalar:
-    """Clip the importance *weight* and detach it, so that no token loses its gradient.
+    """Clip the importance *weight* and detach it, so that every token keeps a gradient.
 
     −average(sg[min(ρ, 1 + ε_high)] · A · log π)      (MiniMax-M1, eq. 4–5, arXiv:2506.13585)
 

@@ -1,8 +1,8 @@
-"""An algorithm as a value: advantage × loss × average, and where its KL stands.
+"""An algorithm as a value: its advantage, loss, average and KL term.
 
-The trainer and the exact laboratory (``exact.estimators``) share these values, so what is proved of an
-objective holds for what is trained. The names of the table in ``losses`` live here and nowhere else; what
-each means stands in ``training.policy_gradient.PolicyGradientConfig``.
+The trainer and the exact laboratory (``exact.estimators``) use the same values, so an exact result about
+an objective applies to the objective that is trained. The names in the table of ``losses`` are defined
+only here; ``training.policy_gradient.PolicyGradientConfig`` documents them.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ __all__ = ["ALGORITHMS", "AVERAGES", "ESTIMATORS", "Objective", "Rows", "objecti
 
 
 class Rows(NamedTuple):
-    """What a loss is given of the sampled answers; B = N·G rows, groups contiguous."""
+    """The inputs of a loss: B = N·G sampled answers, groups contiguous."""
 
     logprobs: Tensor
     old_logprobs: Tensor
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 Advantage = Callable[[Tensor, int], Tensor]
 """(rewards [B], group_size) → advantages [B]."""
 Loss = Callable[[Rows, Average], Tensor]
-"""(rows, average) → a scalar to minimise. It takes its mean with ``average`` and nothing else."""
+"""(rows, average) → a scalar to minimise. The loss takes its mean only with ``average``."""
 
 
 def raw_rewards(rewards: Tensor, group_size: int) -> Tensor:
@@ -49,7 +49,7 @@ def raw_rewards(rewards: Tensor, group_size: int) -> Tensor:
 
 
 def plain(rows: Rows, average: Average, low: float = 0.0, high: float = 0.0) -> Tensor:
-    """REINFORCE on the rows; there is nothing to clip."""
+    """REINFORCE on the rows, without a ratio and without a clip."""
     return reinforce_loss(rows.logprobs, rows.advantages, rows.mask, average)
 
 
@@ -57,22 +57,22 @@ sum_over_tokens = constant_mean(1)
 
 
 def nothing_clipped(rows: Rows, low: float = 0.0, high: float = 0.0) -> float:
-    """The share of clipped tokens where there is no clip."""
+    """The share of clipped tokens for a loss without a clip."""
     return 0.0
 
 
 @dataclass(frozen=True)
 class Objective:
-    """An algorithm, as in the table of ``losses``. By default REINFORCE, summed over tokens.
+    """An algorithm, as in the table of ``losses``. The default is REINFORCE, summed over tokens.
 
     Attributes:
-        advantage: from rewards to advantages.
-        loss: ratio and clip.
-        average: over tokens and answers.
-        clipped: share of the trained tokens at which the clip acts (a metric).
+        advantage: computes advantages from rewards.
+        loss: applies the ratio and the clip.
+        average: averages over tokens and answers.
+        clipped: share of the trained tokens whose gradient the clip changes (a metric).
         kl_coef: β ≥ 0.
-        kl_in_reward: whether the KL is taken off the rewards; otherwise it is added to the loss.
-        kl_estimator: what is differentiated when the KL is in the loss.
+        kl_in_reward: whether the KL is subtracted from the rewards; otherwise it is added to the loss.
+        kl_estimator: the estimator that is differentiated when the KL is in the loss.
     """
 
     advantage: Advantage = raw_rewards
@@ -85,7 +85,7 @@ class Objective:
 
     @property
     def kl_in_loss(self) -> bool:
-        """Whether the loss has a KL term, which pulls at every answer."""
+        """Whether the loss has a KL term, whose gradient flows through every answer."""
         return self.kl_coef > 0 and not self.kl_in_reward
 
     def advantages(
@@ -96,17 +96,17 @@ class Objective:
         ref_logprobs: Float[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
     ) -> Float[Tensor, " B"]:
-        """Advantages of raw rewards, from which the KL is taken off first if it stands there."""
+        """Advantages of raw rewards; a KL in the reward is subtracted first."""
         if self.kl_coef > 0 and self.kl_in_reward:
             rewards = kl_shaped_rewards(rewards, logprobs, ref_logprobs, mask, self.kl_coef)
         return self.advantage(rewards, group_size)
 
     def total(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
-        """The loss, with its KL term if it has one; gradient flows through ``rows.logprobs``.
+        """The loss, including its KL term if it has one; gradient flows through ``rows.logprobs``.
 
         Args:
             rows: the answers.
-            average: in place of the objective's own (``exact.estimators`` keeps groups apart).
+            average: replaces the objective's own average (``exact.estimators`` uses one per group).
         """
         average = average or self.average
         loss = self.loss(rows, average)
@@ -122,7 +122,7 @@ class Objective:
         )
 
 
-# ------------------------------------------------------------------------- names, for JSON and boxes
+# ------------------------------------------------------------------ names, for JSON and for controls
 
 ESTIMATORS: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
 AVERAGES: dict[str, Callable[[float], Average]] = {
@@ -145,7 +145,7 @@ def _share(rows: Rows, low: float, high: float, of: Callable[..., Tensor]) -> fl
 
 
 def _share_capped(rows: Rows, low: float, high: float) -> float:
-    """CISPO takes no token's gradient away; what its clip does is to cap a weight."""
+    """CISPO's clip limits a weight and does not remove the gradient of any token."""
     ratio = token_ratio(rows.logprobs.detach(), rows.old_logprobs, rows.mask)
     return float((ratio > 1 + high)[rows.mask].double().mean())
 
@@ -165,7 +165,7 @@ RATIOS: dict[str, tuple[Callable[..., Tensor], Callable[..., float]]] = {
     ),
     "none": (plain, nothing_clipped),
 }
-"""Ratio → the loss (rows, average, ε_low, ε_high), and the share of tokens at which its clip acts."""
+"""Ratio → the loss (rows, average, ε_low, ε_high), and the share of tokens that its clip affects."""
 
 
 def objective_from(
@@ -216,4 +216,4 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "cispo": {"ratio": "cispo", "clip_high": 0.28, "average": "token"},
     "maxrl": {"baseline": "maxrl", "divide_by_std": False, "average": "constant"},
 }
-"""The eight rows of the table, as what each changes in GRPO."""
+"""The eight rows of the table; each entry lists the settings that differ from GRPO."""

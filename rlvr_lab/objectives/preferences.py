@@ -1,7 +1,7 @@
-r"""Losses on preferences: one small function for each variant. All are *minimised*.
+r"""Losses on preference pairs, one small function per variant. All are *minimised*.
 
-A pair is a chosen answer y_w and a rejected answer y_l to the same prompt. The variants differ in what
-they compare (notebook 01), h = compared(y_w) − compared(y_l):
+A pair is a chosen answer y_w and a rejected answer y_l to the same prompt. The variants differ in the
+quantity that they compare (notebook 01), h = compared(y_w) − compared(y_l):
 
 | loss                  | compared(y)                          | loss of h               |
 |-----------------------|--------------------------------------|-------------------------|
@@ -12,8 +12,9 @@ they compare (notebook 01), h = compared(y_w) − compared(y_l):
 | IPO                   | log π(y)/π_ref(y)                    | (h − 1/(2τ))²           |
 | ORPO                  | log-odds of π(y)^(1/\|y\|)           | −log σ(h)·λ + NLL(y_w)  |
 
-Shapes: everything is [M], one number a pair; log-probabilities are sums over the answer's tokens, in
-nats, lengths are in tokens. Gradient flows through the policy's log-probs, not through the reference's.
+Shapes: everything is [M], one number per pair. Log-probabilities are sums over an answer's tokens, in
+nats; lengths are in tokens. Gradient flows through the log-probabilities of the policy, not through
+those of the reference.
 """
 
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def answer_logprobs(
 
 
 def preference_probability(scores: M, other_scores: M) -> M:
-    """P(y ≻ y') = σ(r(y) − r(y')) under Bradley and Terry (1952): scores are log-strengths.
+    """P(y ≻ y') = σ(r(y) − r(y')) in the model of Bradley and Terry (1952); scores are log-strengths.
 
     >>> preference_probability(torch.tensor([1.0]), torch.tensor([1.0]))
     tensor([0.5000])
@@ -78,9 +79,9 @@ def preference_probability(scores: M, other_scores: M) -> M:
 
 
 def bradley_terry_loss(chosen_scores: M, rejected_scores: M) -> Scalar:
-    """−mean log σ(r(y_w) − r(y_l)): maximum likelihood of the preferences (arXiv:2203.02155, eq. 1).
+    """−mean log σ(r(y_w) − r(y_l)): the negative log-likelihood of the preferences (arXiv:2203.02155, eq. 1).
 
-    Only differences of scores are learned: a constant added to a reward model changes nothing.
+    The loss depends only on differences of scores: adding a constant to all scores does not change it.
 
     >>> bradley_terry_loss(torch.tensor([0.0]), torch.tensor([0.0]))
     tensor(0.6931)
@@ -89,8 +90,8 @@ def bradley_terry_loss(chosen_scores: M, rejected_scores: M) -> Scalar:
 
 
 def implicit_reward(logprobs: M, ref_logprobs: M, beta: float) -> M:
-    """r̂(y) = β·log π(y)/π_ref(y): the reward of which π is the KL-regularised optimum, up to a
-    constant of the prompt (DPO, eq. 5, arXiv:2305.18290).
+    """r̂(y) = β·log π(y)/π_ref(y): the reward whose KL-regularised optimum is π, up to a constant that
+    depends only on the prompt (DPO, eq. 5, arXiv:2305.18290).
 
     Raises:
         ValueError: when ``beta`` is not positive.
@@ -111,8 +112,8 @@ def dpo_loss(
 ) -> Scalar:
     """−mean log σ(r̂(y_w) − r̂(y_l))  (DPO, eq. 7, arXiv:2305.18290; notebook 01).
 
-    The Bradley–Terry loss with the policy's implicit reward in place of a reward model. Only the
-    margin counts, so the chosen answer may lose probability as long as the rejected one loses more.
+    The Bradley–Terry loss with the policy's implicit reward instead of a reward model. The loss depends
+    only on the margin, so the chosen answer may lose probability as long as the rejected one loses more.
 
     Raises:
         ValueError: when ``beta`` is not positive.
@@ -128,10 +129,10 @@ def dpo_loss(
 
 
 def dpo_weight(chosen_rewards: M, rejected_rewards: M) -> M:
-    """σ(r̂(y_l) − r̂(y_w)): how strongly DPO's gradient pulls at a pair, in (0, 1).
+    """σ(r̂(y_l) − r̂(y_w)): the weight of a pair in DPO's gradient, in (0, 1).
 
-    ∇L = −β·σ(r̂_l − r̂_w)·(∇log π(y_w) − ∇log π(y_l))   (DPO, section 4): ½ at the start, near 1 for
-    a pair that the implicit reward ranks wrongly, near 0 for one that it has learned.
+    ∇L = −β·σ(r̂_l − r̂_w)·(∇log π(y_w) − ∇log π(y_l))   (DPO, section 4). The weight is ½ at the start,
+    near 1 for a pair that the implicit reward ranks incorrectly, and near 0 for a pair it has learned.
 
     >>> dpo_weight(torch.tensor([0.0]), torch.tensor([0.0]))
     tensor([0.5000])
@@ -140,7 +141,7 @@ def dpo_weight(chosen_rewards: M, rejected_rewards: M) -> M:
 
 
 def preference_accuracy(margins: M) -> float:
-    """Share of pairs with a positive margin, chosen less rejected; a tie counts one half.
+    """Share of pairs with a positive margin (chosen minus rejected); a tie counts as one half.
 
     Raises:
         ValueError: when there is no pair.
@@ -149,7 +150,7 @@ def preference_accuracy(margins: M) -> float:
     0.625
     """
     if margins.numel() == 0:
-        raise ValueError("margins: there is no pair to judge")
+        raise ValueError("margins: need at least one pair")
     return float(((margins > 0).double() + 0.5 * (margins == 0).double()).mean())
 
 
@@ -165,7 +166,7 @@ def length_normalised_dpo_loss(
     r"""DPO with each implicit reward divided by its answer's length  (Tülu 3, arXiv:2411.15124).
 
     Raises:
-        ValueError: when ``beta`` is not positive or a length below 1.
+        ValueError: when ``beta`` is not positive or a length is below 1.
 
     >>> one, two = torch.tensor([1.0]), torch.tensor([2.0])
     >>> length_normalised_dpo_loss(-one, -two, -two, -two, two, two, beta=1.0)
@@ -188,13 +189,13 @@ def simpo_loss(
 ) -> Scalar:
     r"""−mean log σ(β/\|y_w\|·log π(y_w) − β/\|y_l\|·log π(y_l) − γ)  (SimPO, eq. 6, arXiv:2405.14734).
 
-    No reference policy, and therefore no claim to be the optimum of a KL-regularised problem.
+    There is no reference policy, so the result is not the optimum of a KL-regularised problem.
 
     Args:
-        margin: γ ≥ 0, by how much the chosen answer must win.
+        margin: γ ≥ 0, the margin by which the chosen answer should win.
 
     Raises:
-        ValueError: when ``beta`` is not positive, ``margin`` negative, or a length below 1.
+        ValueError: when ``beta`` is not positive, ``margin`` is negative, or a length is below 1.
 
     >>> one, two = torch.tensor([1.0]), torch.tensor([2.0])
     >>> simpo_loss(-one, -two, one, two, beta=2.0, margin=0.0)
@@ -215,7 +216,7 @@ def ipo_loss(
     ref_rejected_logprobs: M,
     tau: float = 0.1,
 ) -> Scalar:
-    """mean (h − 1/(2τ))²: a margin to be hit, not to be made as large as possible  (arXiv:2310.12036).
+    """mean (h − 1/(2τ))²: the margin has a target and is not maximised  (arXiv:2310.12036).
 
     Raises:
         ValueError: when ``tau`` is not positive.
@@ -242,7 +243,7 @@ def orpo_loss(
     With p = π(y)^(1/\|y\|): −mean log p_w − λ·mean log σ(logit p_w − logit p_l).
 
     Raises:
-        ValueError: when ``weight`` is negative, a length below 1, or an answer certain (p = 1).
+        ValueError: when ``weight`` is negative, a length is below 1, or an answer has probability 1.
 
     >>> one = torch.tensor([1.0])
     >>> orpo_loss(-one, -one, one, one, weight=1.0)
@@ -263,7 +264,7 @@ def orpo_loss(
 
 
 class Sides(NamedTuple):
-    """What a loss on pairs is given: summed log-probs [M], the reference's, and lengths in tokens."""
+    """The inputs of a loss on pairs: summed log-probabilities [M] of policy and reference, and lengths."""
 
     chosen: Tensor
     rejected: Tensor
@@ -280,19 +281,19 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class PairObjective:
-    """A loss on pairs and the margin that it is about.
+    """A loss on pairs and the margin that it compares.
 
     Attributes:
         loss: (sides, β, γ) → a scalar to minimise; β is τ in IPO and the weight λ in ORPO.
-        margin: (sides, β) → [M], implicit reward of the chosen answer less that of the rejected one. ORPO
-            has none of its own; the mean log-prob per token has the same order.
+        margin: (sides, β) → [M], implicit reward of the chosen answer minus that of the rejected one.
+            ORPO has no implicit reward; its margin uses the mean log-probability per token.
     """
 
     loss: Callable[[Sides, float, float], Tensor]
     margin: Callable[[Sides, float], Tensor]
 
     def total(self, sides: Sides, beta: float, gamma: float, likelihood: float = 0.0) -> Scalar:
-        """The loss, and the chosen answer's −log π per token with the weight ``likelihood`` ≥ 0."""
+        """The loss plus ``likelihood`` ≥ 0 times the chosen answer's −log π per token."""
         loss = self.loss(sides, beta, gamma)
         return loss if likelihood == 0 else loss - likelihood * sides.mean_chosen.mean()
 

@@ -1,6 +1,6 @@
-"""Importance ratios ρ = π / π_old of sampled tokens and of whole answers, and what clipping them does.
+"""Importance ratios ρ = π / π_old of sampled tokens and of whole answers, and their clipping.
 
-Shapes: ``logprobs``, ``old_logprobs`` and ``mask`` [B, T]. Gradient flows through ``logprobs`` alone.
+Shapes: ``logprobs``, ``old_logprobs`` and ``mask`` [B, T]. Gradient flows only through ``logprobs``.
 """
 
 import torch
@@ -23,18 +23,18 @@ __all__ = [
 BT = Float[Tensor, "B T"]
 Mask = Bool[Tensor, "B T"]
 
-# [B, T] like ``mask``; a wrong size is left to ``trained``, which says which argument has it.
+# [B, T] like ``mask``; ``trained`` checks the size, so that its message can name the argument.
 Rank2 = Float[Tensor, "_ _"]
 
 
 def trained(name: str, logprobs: Rank2, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """Log-probs with 0 in place of padding; refuses one of a trained token that is not finite.
+    """Log-probabilities with padding replaced by 0; those of trained tokens must be finite.
 
-    The padding must go before ``exp``: masking the loss alone would turn garbage into a gradient of
-    0 · inf = nan.
+    Padding has to be replaced before ``exp``. If only the loss were masked, padding could give a
+    gradient of 0 · inf = nan.
 
     Raises:
-        ValueError: names ``name`` when its shape is not that of ``mask``, or a value is not finite.
+        ValueError: naming ``name``, when its shape is not that of ``mask`` or a value is not finite.
 
     >>> trained("logprobs", torch.tensor([[-1.0, 9.0]]), torch.tensor([[True, False]]))
     tensor([[-1.,  0.]])
@@ -63,7 +63,7 @@ def log_ratio(
 def token_ratio(
     logprobs: Rank2, old_logprobs: Rank2, mask: Bool[Tensor, "B T"]
 ) -> Float[Tensor, "B T"]:
-    """ρ_t = π(o_t) / π_old(o_t), one a token, 1 on padding  (PPO, arXiv:1707.06347).
+    """ρ_t = π(o_t) / π_old(o_t), one per token, 1 on padding  (PPO, arXiv:1707.06347).
 
     >>> one = torch.ones(1, 2)
     >>> token_ratio(-one, -one - 1, torch.tensor([[True, False]]))
@@ -75,7 +75,7 @@ def token_ratio(
 def sequence_ratio(
     logprobs: Rank2, old_logprobs: Rank2, mask: Bool[Tensor, "B T"]
 ) -> Float[Tensor, "B 1"]:
-    """s_i = exp(1/|o_i| · Σ_t log ρ_t), the geometric mean over an answer  (GSPO, arXiv:2507.18071).
+    """s_i = exp(1/|o_i| · Σ_t log ρ_t), the geometric mean over each answer  (GSPO, arXiv:2507.18071).
 
     >>> one = torch.ones(1, 2)
     >>> sequence_ratio(-one, -one - torch.tensor([[1.0, 0.0]]), one.bool())
@@ -86,7 +86,7 @@ def sequence_ratio(
 
 
 def column(advantages: Tensor, mask: Tensor) -> Tensor:
-    """Advantages as a column [B, 1]; refuses what broadcasting would accept in silence."""
+    """Advantages as a column [B, 1]; refuses other shapes, which would broadcast silently."""
     if advantages.ndim != 1 or advantages.shape[0] != mask.shape[0]:
         raise ValueError(
             f"advantages: expected one per row, shape [{mask.shape[0]}], "
@@ -98,7 +98,7 @@ def column(advantages: Tensor, mask: Tensor) -> Tensor:
 
 
 def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
-    """1 − ε_low and 1 + ε_high, between which a ratio is left alone."""
+    """1 − ε_low and 1 + ε_high, the range in which a ratio is not clipped."""
     if not 0 <= clip_low <= 1 or not clip_high >= 0:
         raise ValueError(
             f"clip_low, clip_high: need 0 <= clip_low <= 1 and clip_high >= 0, "
@@ -117,7 +117,7 @@ def clipped_surrogate(
     """min(ρ·A, clip(ρ, 1−ε_low, 1+ε_high)·A), to be *maximised*  (PPO, eq. 7, arXiv:1707.06347).
 
     Its gradient is zero exactly where A > 0 and ρ > 1+ε_high, or A < 0 and ρ < 1−ε_low. For A < 0
-    a large ρ stays unclipped; ``ratio_cap`` = δ puts min(ρ, δ) in its place (arXiv:2505.07291).
+    a large ρ is not clipped; ``ratio_cap`` = δ replaces it by min(ρ, δ) (arXiv:2505.07291).
 
     >>> clipped_surrogate(torch.tensor([[2.0], [2.0]]), torch.tensor([[1.0], [-1.0]]), 0.2, 0.2)
     tensor([[ 1.2000],
@@ -140,7 +140,7 @@ def clip_fraction(
     """Share of trained tokens whose gradient the clip removes (a metric: no gradient).
 
     Args:
-        ratio: ρ, one a token or one an answer.
+        ratio: ρ, one per token or one per answer.
         advantages: [B], or [B, T] in PPO.
         mask: True on trained tokens.
         clip_low: ε_low.

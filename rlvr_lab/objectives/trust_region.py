@@ -1,9 +1,9 @@
-r"""The machinery of TRPO: Fisher-vector products, conjugate gradient, line search (notebook 04).
+r"""The parts of TRPO: Fisher-vector products, conjugate gradient, line search (notebook 04).
 
     max_θ L(θ) = E[π_θ/π_old · A]   subject to   E[KL(π_old‖π_θ)] ≤ δ      (TRPO, eq. 14, arXiv:1502.05477)
 
-To second order the constraint is ½·sᵀFs ≤ δ, F the Fisher matrix, which is the Hessian of the KL at
-θ_old; so the step is s = √(2δ/(gᵀF⁻¹g))·F⁻¹g. F is never written down: only products F·v are needed.
+To second order the constraint is ½·sᵀFs ≤ δ. F is the Fisher matrix, the Hessian of the KL at θ_old.
+The step is therefore s = √(2δ/(gᵀF⁻¹g))·F⁻¹g. Only products F·v are needed, so F is not built.
 
 Vectors are flat [D], in the order of the list of parameters.
 """
@@ -31,7 +31,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """All tensors end to end, [D]."""
+    """All tensors as one flat vector [D]."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
@@ -53,9 +53,9 @@ def fisher_product(kl: Tensor, parameters: Sequence[Tensor], damping: float = 0.
     """v ↦ (F + damping·I)·v by double backward: F·v = ∇(∇KL · v)  (TRPO, appendix C).
 
     Args:
-        kl: KL(π_old‖π_θ) at θ = θ_old, a scalar with graph: value 0, gradient 0, Hessian F.
+        kl: KL(π_old‖π_θ) at θ = θ_old, a scalar with its graph: value 0, gradient 0, Hessian F.
         parameters: θ.
-        damping: ≥ 0; keeps the product positive definite where the data say nothing about a direction.
+        damping: ≥ 0; keeps the product positive definite in directions that the data do not determine.
 
     Raises:
         ValueError: when ``damping`` is negative.
@@ -79,14 +79,14 @@ def fisher_product(kl: Tensor, parameters: Sequence[Tensor], damping: float = 0.
 def conjugate_gradient(
     product: Product, b: Vector, iterations: int = 10, tolerance: float = 1e-10
 ) -> Vector:
-    """x with M·x ≈ b, from products M·v alone (Hestenes and Stiefel 1952).
+    """Solve M·x ≈ b with products M·v only (Hestenes and Stiefel 1952).
 
-    Exact after D iterations; far fewer are good enough when the eigenvalues of M lie close together.
+    The result is exact after D iterations. Far fewer suffice when the eigenvalues of M lie close together.
 
     Args:
         product: v ↦ M·v, M symmetric and positive definite.
         b: right-hand side.
-        iterations: at most so many products.
+        iterations: largest number of products.
         tolerance: stop when ‖b − M·x‖² falls below this share of ‖b‖².
 
     Raises:
@@ -107,7 +107,7 @@ def conjugate_gradient(
         curvature = direction @ image
         if not curvature > 0:
             raise ValueError(
-                f"product: not positive definite (vᵀMv = {float(curvature):.3g}); raise the damping"
+                f"product: not positive definite (vᵀMv = {float(curvature):.3g}); increase the damping"
             )
         length = size / curvature
         x = x + length * direction
@@ -120,10 +120,10 @@ def conjugate_gradient(
 
 @dataclass(frozen=True)
 class LineSearch:
-    """What a backtracking line search found.
+    """The result of a backtracking line search.
 
     Attributes:
-        fraction: of the full step that was taken; 0 when none was good enough.
+        fraction: fraction of the full step that was taken; 0 when none was accepted.
         gain: improvement of the surrogate at that fraction.
         kl: KL at that fraction, in nats.
     """
@@ -145,10 +145,10 @@ def line_search(
         evaluate: fraction → (improvement of the surrogate, KL).
         max_kl: δ > 0, in nats.
         shrink: s in (0, 1).
-        tries: how many fractions.
+        tries: number of fractions.
 
     Raises:
-        ValueError: for an argument out of its range.
+        ValueError: for an argument that is out of range.
 
     >>> line_search(lambda fraction: (fraction, fraction**2), max_kl=0.3)
     LineSearch(fraction=0.5, gain=0.5, kl=0.25)
@@ -178,16 +178,16 @@ def trust_region_step(
     shrink: float = 0.5,
     tries: int = 10,
 ) -> LineSearch:
-    """One step of TRPO, in place; a step that is not accepted leaves the parameters as they were.
+    """One step of TRPO, in place. If no step is accepted, the parameters do not change.
 
     Args:
         parameters: θ, at θ_old.
-        surrogate: L(θ), to be maximised; a scalar with graph.
+        surrogate: L(θ), to be maximised; a scalar with its graph.
         kl: E[KL(π_old‖π_θ)] over the states of the batch, in nats.
-        max_kl: δ. What is held to it is the *measured* KL, not its quadratic model.
+        max_kl: δ. It limits the *measured* KL, not its quadratic model.
         damping, iterations: of the conjugate gradient.
-        fisher_kl: the KL whose Hessian is taken, if not ``kl`` itself; TRPO uses a tenth of the states
-            here, because this is the part that costs time.
+        fisher_kl: the KL whose Hessian is used, if not ``kl`` itself. TRPO uses a tenth of the states
+            here, because this part takes most of the time.
         shrink, tries: of the line search.
 
     >>> theta = torch.zeros(2, requires_grad=True)
@@ -216,7 +216,7 @@ def trust_region_step(
     origin = [p.detach().clone() for p in parameters]
     found = line_search(evaluate, max_kl, shrink, tries)
     if found.fraction == 0.0:
-        with torch.no_grad():  # copied back rather than subtracted: bit for bit what they were
+        with torch.no_grad():  # copied back instead of subtracted, so they are restored bit for bit
             for parameter, value in zip(parameters, origin, strict=True):
                 parameter.copy_(value)
     return found

@@ -1,6 +1,6 @@
-"""The loss of a value model V(s_t), and how much of the returns it explains (notebook 05).
+"""The loss of a value model V(s_t), and the share of the returns' variance it explains (notebook 05).
 
-Shapes: everything is [B, T]; ``mask`` is True on trained tokens. Gradient flows through ``values`` alone.
+Shapes: everything is [B, T]; ``mask`` is True on trained tokens. Gradient flows only through ``values``.
 """
 
 import math
@@ -22,10 +22,10 @@ def value_loss(
 ) -> Float[Tensor, ""]:
     """½·mean max((V − R)², (clip(V, V_old ± ε) − R)²)  (detail 9 of the 37; notebook 05).
 
-    The clip forbids V to *profit* from moving further than ε from what it was at sampling time.
+    With the clip, the loss does not fall further when V moves more than ε from its value at sampling time.
 
     Args:
-        values: V(s_t) now; gradient flows.
+        values: V(s_t) now; gradient flows through them.
         old_values: V(s_t) when the answers were sampled.
         returns: R_t = A_t + V_old(s_t), the targets.
         mask: True on trained tokens.
@@ -49,9 +49,10 @@ def value_loss(
 
 
 def explained_variance(values: BT, returns: BT, mask: Mask) -> float:
-    """1 − Var(R − V)/Var(R) over the trained tokens: 1 is perfect, 0 a constant, below 0 harmful.
+    """1 − Var(R − V)/Var(R) over the trained tokens.
 
-    nan when all returns are equal.
+    1 means a perfect V, 0 no better than a constant, below 0 worse than a constant. nan when all
+    returns are equal.
 
     >>> r = torch.tensor([[0.0, 1.0]])
     >>> explained_variance(r, r, torch.ones(1, 2).bool())

@@ -1,11 +1,13 @@
 """Pictures: metrics in, one figure out, ``plot_x(data, ax=None) -> Axes``."""
 
 # Each module's ``__all__`` says what a notebook may use.
+from rlvr_lab.pictures.biases import *
 from rlvr_lab.pictures.coverage import *
 from rlvr_lab.pictures.estimates import *
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.grpo import *
 from rlvr_lab.pictures.overoptimisation import *
+from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *

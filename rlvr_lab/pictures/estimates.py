@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, INK, new_figure
+from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plain_legend
 
 __all__ = ["plot_estimates"]
 
@@ -41,8 +41,6 @@ def plot_estimates(
         )  # fmt: skip
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("component of the estimate")
-    first.annotate(
-        "exact", (places[0] + 0.38, float(np.asarray(exact)[0])), xytext=(3, 0),
-        textcoords="offset points", va="center", fontsize=8.5,
-    )  # fmt: skip
+    first.plot([], [], color="black", linewidth=2, label="exact gradient")
+    plain_legend(first, loc="lower left")
     return figure

@@ -1,4 +1,4 @@
-"""Pictures of gradients: sampled arrows against the exact one, objectives and where they are flat."""
+"""Pictures of objectives and where they are flat, and of what switches do."""
 
 from collections.abc import Mapping
 
@@ -8,56 +8,7 @@ from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.style import COLOURS, axes_or_new, plain_legend
 
-__all__ = ["in_the_plane", "plot_bars", "plot_clip", "plot_gradient_arrows"]
-
-_PLANE = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
-
-
-def in_the_plane(vectors: ArrayLike) -> np.ndarray:
-    """Coordinates [..., 2] of vectors [..., 3] whose entries add up to 0.
-
-    The gradient of anything that depends on three logits through a softmax is such a vector: a common
-    shift of the logits changes nothing.
-
-    >>> in_the_plane([1.0, -1.0, 0.0]).round(4).tolist()
-    [1.4142, 0.0]
-    """
-    return np.asarray(vectors, dtype=float) @ _PLANE.T
-
-
-def plot_gradient_arrows(
-    samples: ArrayLike, exact: ArrayLike, ax: Axes | None = None, limit: float | None = None
-) -> Axes:
-    """Estimates as thin arrows, their mean and the exact gradient as thick ones.
-
-    Args:
-        samples: [n, 2], n estimates of one gradient.
-        exact: [2].
-        ax: where to draw.
-        limit: half the width of the picture; by default what the samples need.
-    """
-    ax, samples, exact = axes_or_new(ax), np.asarray(samples), np.asarray(exact)
-    mean = samples.mean(axis=0)
-    arrow = {"angles": "xy", "scale_units": "xy", "scale": 1}
-    nothing = np.zeros(len(samples))
-    ax.quiver(nothing, nothing, *samples.T, **arrow, color="#9AA5B1", width=0.003, zorder=2)
-    ax.quiver(0, 0, *exact, **arrow, color=COLOURS["right"], width=0.014, zorder=3, label="exact")
-    ax.quiver(
-        0,
-        0,
-        *mean,
-        **arrow,
-        color=COLOURS["policy"],
-        width=0.006,
-        zorder=4,
-        label="mean of the samples",
-    )
-    reach = limit or 1.1 * max(np.abs(samples).max(), np.abs(exact).max(), 1e-9)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    ax.set(xlabel="gradient, first direction", ylabel="second direction")
-    ax.plot([], [], color="#9AA5B1", label=f"{len(samples)} estimates")
-    plain_legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
+__all__ = ["plot_bars", "plot_clip"]
 
 
 def plot_clip(

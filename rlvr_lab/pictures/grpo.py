@@ -82,8 +82,8 @@ def plot_kl_pulls(
     log_ratio: ArrayLike,
     values: Mapping[str, ArrayLike],
     pulls: Mapping[str, ArrayLike],
-    axes: Sequence[Axes] | None = None,
-) -> Sequence[Axes]:
+    axes: Any = None,
+) -> np.ndarray:
     """Left: each estimator's value; right: the factor of ∇ log π when it is differentiated.
 
     Args:
@@ -102,7 +102,7 @@ def plot_kl_pulls(
             colour, style = _look(name)
             y = np.asarray(heights, dtype=float)
             ax.plot(x, y, color=colour, linestyle=style, linewidth=2.2)
-            ends.append((x[-1], y[-1], name, colour))
+            ends.append((float(x[-1]), float(y[-1]), name, colour))
         ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
         ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
         ax.set_xlim(float(x[0]), float(x[-1]))
@@ -114,39 +114,39 @@ def plot_kl_pulls(
 
 
 def plot_kl_cosines(
-    kl: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], figure: Figure | None = None
+    share: ArrayLike, panels: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None
 ) -> Figure:
-    """Cosine between a loss's expected gradient and a KL's, against the distance from the reference.
+    """Cosine between a loss's expected gradient and a KL's, on the way from the reference to a policy.
 
     Args:
-        kl: KL(π‖π_ref) at each point, the x axis, in nats.
-        panels: title → name of the loss → cosine at each point.
-        figure: drawn new by default.
+        share: of the way, from 0 (the reference) to 1 (the policy), the x axis.
+        panels: title → name of the loss → cosines, [worlds, points]; each world is a thin line, their mean
+            a thick one.
+        axes: one for each panel.
     """
-    if figure is None:
-        figure, axes = new_figure(1, len(panels), width=4.6 * len(panels), height=3.4)
-    else:
-        axes = np.asarray(figure.axes)
-    kl = np.asarray(kl, dtype=float)
+    if axes is None:
+        _, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=3.5)
+    share = np.asarray(share, dtype=float)
     for ax, (title, curves) in zip(np.ravel(axes), panels.items(), strict=True):
         ends = []
         for name, values in curves.items():
-            colour, style = _look(name)
+            colour = _look(name)[0]
             style = "-" if "per token" in name else (0, (1, 1.2))
             y = np.asarray(values, dtype=float)
-            ax.plot(kl, y, color=colour, linestyle=style, linewidth=2.2)
-            ends.append((kl[-1], y[-1], name, colour))
-        ax.set_xlim(0, float(kl[-1]))
-        ax.set_ylim(0.2, 1.04)
+            ax.plot(share, y.T, color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
+            ax.plot(share, y.mean(axis=0), color=colour, linestyle=style, linewidth=2.4)
+            ends.append((float(share[-1]), float(y[:, -1].mean()), name, colour))
+        ax.set_xlim(0, float(share[-1]))
+        ax.set_ylim(0.2, 1.03)
         ax.set_title(title, loc="left", fontsize=10, color=INK)
-        ax.set(xlabel="KL(π‖π_ref) of whole answers (nats)", ylabel="cosine of the angle")
+        ax.set(xlabel="share of the way from π_ref to π", ylabel="cosine of the angle")
         label_ends(ax, ends, size=8.5)
-    return figure
+    return np.ravel(axes)[0].figure
 
 
 def plot_kl_against_steps(
-    curves: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
+    curves: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None
+) -> np.ndarray:
     """Pass rate and KL over the steps: the mean over seeds of each variant, labelled at its end.
 
     Args:
@@ -163,7 +163,7 @@ def plot_kl_against_steps(
             y = np.asarray(found[key], dtype=float).mean(axis=0)
             steps = np.arange(1, len(y) + 1)
             ax.plot(steps, y, color=colour, linestyle=style, linewidth=2)
-            ends.append((steps[-1], float(y[-3:].mean()), name, colour))
+            ends.append((float(steps[-1]), float(y[-3:].mean()), name, colour))
         ax.set(xlabel="step", ylabel=unit)
         ax.set_xlim(1, steps[-1])
         ax.set_ylim(bottom=0)
@@ -197,9 +197,7 @@ def plot_pass_rate_at_equal_kl(
     return ax
 
 
-def plot_exact_grpo(
-    runs: Mapping[str, Mapping[str, ArrayLike]], axes: Sequence[Axes] | None = None
-) -> Sequence[Axes]:
+def plot_exact_grpo(runs: Mapping[str, Mapping[str, ArrayLike]], axes: Any = None) -> np.ndarray:
     """GRPO without sampling noise: the probabilities of the answers, and both KLs, step by step.
 
     Args:
@@ -220,13 +218,13 @@ def plot_exact_grpo(
             style = ("-", (0, (5, 2)), (0, (1, 1)))[j]
             axes[0].plot(steps, probability[:, j], color=colour, linestyle=style, **faint)
             if which == "now":
-                ends[0].append((steps[-1], probability[-1, j], name, colour))
+                ends[0].append((float(steps[-1]), float(probability[-1, j]), name, colour))
         pairs = (("kl", "KL(π‖π_ref)", "-"), ("forward_kl", "KL(π_ref‖π)", (0, (5, 2))))
         for key, name, style in pairs:
             y = np.asarray(run[key], dtype=float)
             axes[1].plot(steps, y, color=COLOURS["kl"], linestyle=style, **faint)
             if which == "now":
-                ends[1].append((steps[-1], y[-1], name, COLOURS["kl"]))
+                ends[1].append((float(steps[-1]), float(y[-1]), name, COLOURS["kl"]))
     axes[0].set(xlabel="step", ylabel="probability of the answer", ylim=(0, 1.02))
     axes[1].set(xlabel="step", ylabel="nats")
     axes[1].set_ylim(bottom=0)

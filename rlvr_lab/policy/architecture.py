@@ -1,4 +1,4 @@
-"""The small Llamas of the course: one place that says what they are made of."""
+"""The small Llama models of the course: their configuration and their creation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,8 +31,8 @@ def small_llama_config(
         heads: attention heads.
         inner: width inside a block's MLP; twice ``hidden`` if not given.
         positions: longest text, in tokens.
-        spread: std of the initial weights. The default is five times the usual one: with matrices as
-            small as these, attention otherwise takes far longer to find the token it needs.
+        spread: std of the initial weights. The default is five times the usual value: with such small
+            matrices, attention otherwise takes much longer to learn which token to read.
         special: ids of special words, e.g. ``pad_token_id``.
     """
     return LlamaConfig(
@@ -52,7 +52,7 @@ def small_llama_config(
 def small_llama(
     config: LlamaConfig, seed: int, kind: Callable[[LlamaConfig], nn.Module] = LlamaForCausalLM
 ) -> nn.Module:
-    """A model with random weights of its own seed; the global generator is left alone."""
+    """A model with random weights from ``seed``; the global generator is not changed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return kind(config)

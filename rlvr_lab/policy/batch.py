@@ -1,10 +1,10 @@
-"""The batch of rollouts that every module passes on, and the course's legend of shapes.
+"""The batch of rollouts that all modules use, and the names of the shapes in this course.
 
 | letter | meaning                                             |
 |--------|-----------------------------------------------------|
 | N      | prompts in a batch                                  |
 | G      | ``group_size``: answers to one prompt               |
-| B      | N·G rows, the G answers to a prompt side by side    |
+| B      | N·G rows; the G answers to a prompt are contiguous  |
 | P      | prompt length in tokens, padded on the left         |
 | T      | completion length in tokens, padded on the right    |
 | V      | vocabulary                                          |
@@ -39,17 +39,17 @@ class RolloutBatch:
         prompt_ids: [N, P], left-padded.
         prompt_mask: [N, P], True on real tokens.
         completion_ids: [B, T], right-padded.
-        completion_mask: [B, T], True on the tokens that the policy chose and that are trained: the
-            sampled end-of-sequence token included, padding and tokens written by the environment
-            excluded. It is made from *positions*, never from ``== pad_id``; otherwise stopping
-            would never be trained where both tokens share an id.
-        attention_mask: [B, T], True on every real token, chosen or forced.
+        completion_mask: [B, T], True on the tokens that the policy sampled and that are trained. This
+            includes the sampled end-of-sequence token; it excludes padding and tokens written by the
+            environment. The mask is computed from *positions* and not from ``== pad_id``. Otherwise
+            stopping would not be trained if padding and end of sequence have the same id.
+        attention_mask: [B, T], True on every real token, sampled or forced.
         old_logprobs: [B, T], log π of each token under the policy and temperature that sampled it;
             0 outside ``completion_mask``.
-        entropy: [B, T], entropy of the distribution each token was drawn from, in nats; 0 outside
-            ``completion_mask``.
-        truncated: [B], True where the length limit and not an end-of-sequence token ended the
-            answer.
+        entropy: [B, T], entropy of the distribution from which each token was sampled, in nats; 0
+            outside ``completion_mask``.
+        truncated: [B], True where the answer ended at the length limit and not with an
+            end-of-sequence token.
         texts: B completions as text, without the end-of-sequence token.
         group_size: G.
     """
@@ -75,11 +75,11 @@ class RolloutBatch:
 
     @property
     def lengths(self) -> Int[Tensor, " B"]:
-        """Tokens of each completion, [B], forced ones and the end-of-sequence token included."""
+        """Tokens of each completion, [B], including forced tokens and the end-of-sequence token."""
         return self.attention_mask.sum(dim=1)
 
     def groups(self, index: list[int]) -> "RolloutBatch":
-        """The batch of the given groups only, in the given order.
+        """The batch restricted to the given groups, in the given order.
 
         Raises:
             IndexError: when there is no such group.

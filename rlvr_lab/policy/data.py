@@ -1,4 +1,4 @@
-"""Where the project keeps its models, runs and figures of papers."""
+"""The folder that holds the project's models, recorded runs and numbers from papers."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,16 @@ __all__ = ["data_folder"]
 
 
 def data_folder() -> Path:
-    """The project's ``data/`` folder: beside the package, or in ``$RLVR_LAB_DATA``.
+    """The project's ``data/`` folder: next to the package, or in ``$RLVR_LAB_DATA``.
 
     Raises:
-        FileNotFoundError: when there is none.
+        FileNotFoundError: when the folder does not exist.
     """
     beside = Path(__file__).parents[2] / "data"
     folder = Path(os.environ.get("RLVR_LAB_DATA", beside))
     if not folder.is_dir():
         raise FileNotFoundError(
             f"data folder {folder} not found: work in a clone of the project (installed with "
-            "`pip install -e .`), or point the environment variable RLVR_LAB_DATA at its data/ folder"
+            "`pip install -e .`), or set the environment variable RLVR_LAB_DATA to its data/ folder"
         )
     return folder

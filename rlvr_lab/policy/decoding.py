@@ -1,13 +1,13 @@
-"""One token further for every row: the inner step of sampling.
+"""The inner step of sampling: compute the logits after one more token in every row.
 
-A *row* is a text that has been read so far. ``Decoder`` keeps the keys and values of all rows; one step
-says for each new row which old row it continues and with which token. Answers of a group that begin
-alike are therefore one row until they part, and an answer that has stopped is simply not continued.
+A *row* is a text that has been read so far. ``Decoder`` stores the keys and values of all rows. In each
+step, every new row names the old row that it continues and the next token. Answers of a group with a
+common beginning therefore share one row until they differ, and a finished answer is not continued.
 
-For Llama models, the tiny bases and SmolLM2 among them, the decoder goes through the layers itself, in
-a block that is allocated once: one step of a small model is a few dozen operations, and the general
-path spends several times their cost on bookkeeping around them. Other models take the general path of
-``transformers``; a test holds both to the same logits.
+For Llama models (the tiny base models, SmolLM2 and others) the decoder runs the layers itself and
+allocates the memory for keys and values once. A step of a small model is a few dozen operations, and
+the general path of ``transformers`` spends several times their cost on bookkeeping. Other models use
+that general path; a test compares the logits of the two.
 """
 
 import torch
@@ -22,14 +22,14 @@ __all__ = ["Decoder", "LlamaDecoder", "decoder_for"]
 class Decoder:
     """The general path: any causal language model, through its own ``forward``.
 
-    At first there is one row a prompt.
+    At the start there is one row per prompt.
 
     Args:
         model: the policy's model.
-        cache: what ``logprobs.prefill`` returned, one row per prompt; it is used up.
+        cache: the cache from ``logprobs.prefill``, one row per prompt; the decoder modifies it.
         prompt_mask: [N, P], True on real tokens.
-        rows: at most so many rows at once.
-        max_new_tokens: room for this many tokens behind the prompt.
+        rows: largest number of rows at once.
+        max_new_tokens: largest number of tokens after the prompt.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Decoder:
     def step(self, parent: Tensor, token: Tensor) -> Tensor:
         """Make new rows: ``token`` [R] after the old rows ``parent`` [R].
 
-        Old rows may be continued by several new ones, or by none.
+        Several new rows may continue the same old row, and some old rows may not be continued.
 
         Returns:
             Logits [R, V] after each new row.
@@ -68,10 +68,10 @@ class Decoder:
 
 
 class LlamaDecoder(Decoder):
-    """The same for Llama, layer by layer, in a block that is allocated once.
+    """The decoder for Llama models, layer by layer, with memory that is allocated once.
 
-    R rows fill the first R places of the block, in any order: ``place`` says who is where. The first row
-    that continues an old one takes over its place, and only rows beyond that are copied.
+    R rows fill the first R places of the memory block, in any order; ``place`` holds the place of each
+    row. The first row that continues an old row takes over its place. Only further rows are copied.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LlamaDecoder(Decoder):
         self.filled = prompts = prompt_mask.shape[1]
         seen = prompt_mask.bool()
         self.position = _in_front(seen.sum(dim=1), rows)
-        # Without left padding there is nothing to mask, and attention is quicker without a mask.
+        # Without left padding no mask is needed, and attention is faster without one.
         padded = F.pad(seen, (0, max_new_tokens), value=True)
         self.seen = None if bool(seen.all()) else _in_front(padded, rows)
         positions = torch.arange(prompts + max_new_tokens, device=seen.device)[None]
@@ -108,7 +108,7 @@ class LlamaDecoder(Decoder):
         return self._step(torch.empty_like(token).index_copy_(0, place, token))[place]
 
     def _places(self, parent: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each new row will stand, one of the first R places, and where its parent stands."""
+        """The place of each new row, among the first R, and the place of its parent."""
         rows, old = len(parent), self.place[parent]
         index = torch.arange(rows, device=parent.device)
         first = index.new_full((len(self.place),), rows)
@@ -119,7 +119,7 @@ class LlamaDecoder(Decoder):
         return old.masked_scatter(~stays, (~taken).nonzero().squeeze(1)), old
 
     def _copy(self, source: Tensor, target: Tensor) -> None:
-        # A source is the place of a row that stays or one behind the new block, so no target is one.
+        # A source is the place of a row that stays, or a place after the first R; targets are neither.
         for block in (self.keys, self.values):
             block[:, target, :, : self.filled] = block[:, source, :, : self.filled]
         self.position[target] = self.position[source]
@@ -185,8 +185,8 @@ def decoder_for(
     rows: int,
     max_new_tokens: int,
 ) -> Decoder:
-    """The quickest decoder that is right for ``model``."""
-    # Exactly this ``forward``: a subclass with its own may compute something else.
+    """The fastest decoder that is correct for ``model``."""
+    # Exactly this ``forward``: a subclass with its own ``forward`` may compute something else.
     llama = getattr(type(model), "forward", None) is LlamaForCausalLM.forward
     kind = LlamaDecoder if llama else Decoder
     return kind(model, cache, prompt_mask, rows, max_new_tokens)

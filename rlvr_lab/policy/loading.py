@@ -1,4 +1,4 @@
-"""The policy: a ``transformers`` causal language model and the tokenizer that belongs to it."""
+"""The policy: a ``transformers`` causal language model and its tokenizer."""
 
 import copy
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from rlvr_lab.policy.data import data_folder
 
 __all__ = ["Policy", "encode_prompts", "load_policy", "resolve_device"]
 
-transformers_logging.disable_progress_bar()  # the first thing a reader of a notebook would see
+transformers_logging.disable_progress_bar()  # it would clutter the notebooks' output
 
 
 @dataclass
 class Policy:
-    """A model and the tokenizer that belongs to it.
+    """A model and its tokenizer.
 
     Attributes:
-        model: a causal language model; on ``device``.
-        tokenizer: pads on the left; has an end-of-sequence token.
-        name: where it came from.
+        model: a causal language model, on ``device``.
+        tokenizer: pads on the left and has an end-of-sequence token.
+        name: the name or path that it was loaded from.
     """
 
     model: PreTrainedModel
@@ -38,34 +38,34 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's parameters are."""
+        """The device of the model's parameters."""
         return self.model.device
 
     @property
     def stop_ids(self) -> list[int]:
-        """Every token id that ends an answer: some chat models have several."""
+        """All token ids that end an answer; some chat models have several."""
         config = self.model.generation_config
         ids = config.eos_token_id if config is not None else None
         ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
         return sorted({self.tokenizer.eos_token_id, *ids})
 
     def frozen_copy(self) -> "Policy":
-        """A copy that no optimiser moves: the reference policy."""
+        """A copy with frozen parameters: the reference policy."""
         model = type(self.model)(self.model.config).to(self.device, self.model.dtype)
         model.load_state_dict(self.model.state_dict())
         return Policy(model.eval().requires_grad_(False), self.tokenizer, self.name)
 
     def save(self, folder: str | Path) -> None:
-        """Write model (safetensors) and tokenizer into ``folder``."""
+        """Write the model (safetensors) and the tokenizer into ``folder``."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """``auto`` means cuda, then mps, then cpu; anything else is passed to torch.
+    """``auto`` chooses cuda if available, then mps, then cpu; other names are passed to torch.
 
     Raises:
-        ValueError: when the device is unknown or not there.
+        ValueError: when the device is unknown or not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -78,17 +78,17 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | None = None) -> Policy:
-    """Load a shipped base (``"sums"``, ``"lab"``, ``"codes"``), a local folder, or a model of a hub.
+    """Load a shipped base model (``"sums"``, ``"lab"``, ``"codes"``), a local folder, or a model from a hub.
 
     Args:
-        name: a shipped name, a folder (of safetensors, or with one GGUF file), or a hub id such as
-            ``HuggingFaceTB/SmolLM2-135M-Instruct``.
+        name: the name of a shipped model, a folder (with safetensors, or with one GGUF file), or a hub
+            id such as ``HuggingFaceTB/SmolLM2-135M-Instruct``.
         device: see ``resolve_device``.
         dtype: of the weights; float32 if not given.
 
     Raises:
-        FileNotFoundError: when the name is none of the three, or the hub cannot be reached; says what
-            to do.
+        FileNotFoundError: when the name is none of the three, or the hub cannot be reached; the message
+            says what to do.
         ValueError: when a folder is incomplete or a file in it is damaged.
     """
     models = data_folder() / "models"
@@ -99,8 +99,8 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
     if local.is_dir():
         options = _check_folder(local, shipped)
     try:
-        # The shipped bases share one tokenizer, so that there is one source of the vocabulary. A base
-        # whose world has words of its own keeps its tokenizer beside the weights.
+        # The shipped models share one tokenizer, so the vocabulary is stored once. A base model whose
+        # world has its own words stores its tokenizer next to the weights.
         shared = shipped and not (local / "tokenizer.json").is_file()
         words = data_folder() / "tokenizer" if shared else source
         tokenizer = AutoTokenizer.from_pretrained(words, **options)
@@ -116,9 +116,9 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
             "the model where there is a network (`hf download MODEL --local-dir FOLDER`) and pass "
             "that folder"
         ) from error
-    except Exception as error:  # safetensors raises its own, undocumented type
+    except Exception as error:  # safetensors raises an undocumented type of its own
         raise ValueError(f"name: the model in {source} cannot be read ({error})") from None
-    if found["missing_keys"]:  # the library would make them up at random, with a warning
+    if found["missing_keys"]:  # the library would initialise them at random and only warn
         missing = ", ".join(sorted(found["missing_keys"]))
         raise ValueError(f"name: the model in {source} lacks weights: {missing}")
     if options:
@@ -130,16 +130,16 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
 
 
 def _check_folder(folder: Path, shipped: bool) -> dict[str, str]:
-    """Say which part of a model folder is missing; for a GGUF folder, name its file.
+    """Report which part of a model folder is missing; for a GGUF folder, return the name of its file.
 
-    A library would say it in its own words, and much later.
+    The libraries report it much later and less clearly.
     """
     if not (folder / "config.json").is_file():
         packed = sorted(path.name for path in folder.glob("*.gguf"))
         if len(packed) == 1:
             return {"gguf_file": packed[0]}
         raise ValueError(
-            f"name: folder {folder} has no config.json, so it holds no model"
+            f"name: folder {folder} has no config.json, so it does not contain a model"
             + (f" (and which of {', '.join(packed)} is meant?)" if packed else "")
         )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
@@ -147,14 +147,14 @@ def _check_folder(folder: Path, shipped: bool) -> dict[str, str]:
     tokenizer = [*folder.glob("tokenizer.json"), *folder.glob("tokenizer.model")]
     if not shipped and not tokenizer and not (folder / "vocab.json").is_file():
         raise ValueError(
-            f"name: folder {folder} has no tokenizer (tokenizer.json); save it beside the model with "
+            f"name: folder {folder} has no tokenizer (tokenizer.json); save it next to the model with "
             "`tokenizer.save_pretrained(folder)`"
         )
     return {}
 
 
 def _plain_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """The same weights in a model that can be saved: one read from GGUF still calls itself quantised."""
+    """The weights in a model that can be saved; a model read from GGUF is still marked as quantised."""
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -173,7 +173,7 @@ def encode_prompts(
         ValueError: when a prompt is empty.
     """
     if not prompts or not all(prompts):
-        raise ValueError("prompts: need at least one prompt, and none of them empty")
+        raise ValueError("prompts: need at least one prompt, and no empty ones")
     encoded = policy.tokenizer(
         prompts, return_tensors="pt", padding=True, add_special_tokens=False
     ).to(policy.device)

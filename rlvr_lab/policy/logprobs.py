@@ -1,8 +1,8 @@
-"""Log-probabilities: what a policy thinks of tokens that were already sampled.
+"""Log-probabilities of tokens that were already sampled.
 
-Two ways lead there. ``token_logprobs`` reads each prompt once and continues it, which is quick;
-``state_logits`` reads whole texts, in gradients of any order. Positions are shifted by one in this module
-and nowhere else: what scores a completion token is the model's output *before* it.
+``token_logprobs`` reads each prompt once for its whole group, which is fast. ``state_logits`` supports
+gradients of any order. Positions are shifted by one only in this module: the model's output at the token
+*before* a completion token scores that token.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,24 @@ from transformers import DynamicCache, PreTrainedModel
 
 from rlvr_lab.policy.batch import RolloutBatch
 
-__all__ = ["before_each_token", "prefill", "state_logits", "token_logprobs", "whole_texts"]
+__all__ = [
+    "before_each_token",
+    "distinct_answers",
+    "prefill",
+    "state_logits",
+    "token_logprobs",
+    "whole_texts",
+]
 
 
 def before_each_token(
     outputs: Float[Tensor, "B _ *rest"], length: int, tokens: int
 ) -> Float[Tensor, "B T *rest"]:
-    """The model's outputs *before* each of a text's last ``tokens`` tokens: the shift by one.
+    """The model's outputs *before* each of the last ``tokens`` tokens of a text: the shift by one.
 
     Args:
-        outputs: one at each token of texts of ``length`` tokens; that of the last token is not needed, so
-            a text may be read without it.
+        outputs: one per token of texts with ``length`` tokens. The output at the last token is not
+            needed, so a text may be read without it.
         length: L.
         tokens: T.
 
@@ -38,7 +45,7 @@ def before_each_token(
 def whole_texts(
     batch: RolloutBatch,
 ) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Int[Tensor, "B L"]]:
-    """Ids, attention mask and positions of prompts and completions glued together, L = P + T."""
+    """Ids, attention mask and positions of prompts joined with completions, L = P + T."""
     size = batch.group_size
     ids = torch.cat([batch.prompt_ids.repeat_interleave(size, 0), batch.completion_ids], dim=1)
     mask = torch.cat([batch.prompt_mask.repeat_interleave(size, 0), batch.attention_mask], dim=1)
@@ -52,13 +59,15 @@ def state_logits(
     temperature: float = 1.0,
     rows_per_pass: int = 64,
 ) -> Float[Tensor, "B T V"]:
-    """Logits at every state of the batch: what each completion token was drawn from; 0 behind its end.
+    """The logits from which each completion token was sampled; 0 after the end of an answer.
 
-    With gradients of any order: the quick attention kernels know only the first. Prompts, and answers that
-    a group gave twice, are computed once.
+    Supports gradients of any order; the fast attention kernels support only first-order gradients.
+    Prompts, and answers that occur twice in a group, are computed once.
     """
     tokens = batch.completion_ids.shape[1]
-    order, twin = _distinct(batch, torch.arange(len(batch.lengths), device=batch.lengths.device))
+    order, twin = distinct_answers(
+        batch, torch.arange(len(batch.lengths), device=batch.lengths.device)
+    )
     with sdpa_kernel(SDPBackend.MATH):
         parts = [
             torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
@@ -69,7 +78,7 @@ def state_logits(
 
 
 def prefill(model: PreTrainedModel, prompt_ids: Tensor, prompt_mask: Tensor) -> tuple:
-    """Read the prompts once: the cache of their keys and values, and the logits after them [N, V]."""
+    """Read the prompts once; returns the cache of their keys and values, and the logits after them [N, V]."""
     positions = (prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     output = model(
         input_ids=prompt_ids,
@@ -100,16 +109,15 @@ def token_logprobs(
     """log π of every completion token, in nats, with gradient.
 
     ``logprobs[:, t]`` scores ``completion_ids[:, t]`` given the prompt and the tokens before it. Each
-    prompt is read once for its whole group, answers that a group gave twice are computed once, and
-    rows are taken in order of length so that little padding is computed; all of that changes the
-    time, not the value.
+    prompt is read once for its whole group, answers that occur twice in a group are computed once, and
+    rows are sorted by length to reduce padding. This changes the time and not the values.
 
     Args:
         model: the policy or the reference.
         batch: the rollouts.
-        temperature: divides the logits, as it did when the tokens were sampled.
+        temperature: divides the logits; the temperature of the sampling.
         rows: compute only these rows; the others keep ``batch.old_logprobs``, without gradient.
-        rows_per_pass: how many completions share one forward pass.
+        rows_per_pass: number of completions per forward pass.
 
     Returns:
         [B, T]; 0 outside ``batch.attention_mask``.
@@ -125,7 +133,7 @@ def token_logprobs(
     logprobs = batch.old_logprobs
     if len(wanted) == 0:
         return logprobs
-    order, twin = _distinct(batch, wanted)
+    order, twin = distinct_answers(batch, wanted)
     computed = logprobs.new_zeros(len(order), logprobs.shape[1])
     for part, chunk, logits in _in_parts(model, batch, order, rows_per_pass):
         longest = logits.shape[1]
@@ -141,8 +149,8 @@ def token_logprobs(
 def _in_parts(
     model: PreTrainedModel, batch: RolloutBatch, order: Tensor, rows_per_pass: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Places in ``order``, their rows, and the logits before each token up to the longest of those rows."""
-    # Only the prompts that some wanted row belongs to are read.
+    """Positions in ``order``, their rows, and the logits before each token of the longest of these rows."""
+    # Read only the prompts of the wanted rows.
     prompts, place = torch.unique(order // batch.group_size, return_inverse=True)
     cache, first = prefill(model, batch.prompt_ids[prompts], batch.prompt_mask[prompts])
     for part in torch.arange(len(order), device=order.device).split(rows_per_pass):
@@ -155,10 +163,10 @@ def _in_parts(
         yield part, chunk, logits
 
 
-def _distinct(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def distinct_answers(batch: RolloutBatch, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of which no two are the same answer to the same prompt, shortest first.
 
-    Also, for each wanted row, the place of its twin among them: gradient adds up over twins by itself.
+    Also, for each wanted row, the place of its twin among them: the gradients of twins add up.
     """
     ids = batch.completion_ids.masked_fill(~batch.attention_mask, -1)[wanted]
     key = torch.cat([batch.lengths[wanted, None], wanted[:, None] // batch.group_size, ids], dim=1)

@@ -1,8 +1,8 @@
 """Sampling: from prompts to a ``RolloutBatch``.
 
-What makes it quick is what it does not compute: a prompt is read once for its whole group, answers that
-begin alike are computed once until they part, a finished answer leaves the batch, and nothing is
-sampled past the longest answer.
+It is fast because it avoids repeated work: a prompt is read once for its whole group, a common beginning of
+several answers is computed once, a finished answer leaves the batch, and sampling stops after the
+longest answer.
 """
 
 from dataclasses import dataclass
@@ -34,18 +34,18 @@ def sample(
 
     Args:
         policy: model and tokenizer.
-        prompts: N texts, of any lengths.
-        group_size: G answers to each.
-        max_new_tokens: the cap; an answer that reaches it without stopping is ``truncated``.
+        prompts: N texts of any length.
+        group_size: G, number of answers to each prompt.
+        max_new_tokens: length limit; an answer that reaches it without stopping is ``truncated``.
         generator: the source of all randomness, on the policy's device.
-        temperature: divides the logits; ``old_logprobs`` are those of the tempered distribution.
-        top_p: keep the smallest set of tokens whose probability reaches this. The log-probs stay
-            those of the full distribution, as in TRL and verl.
-        forced_words: B words that the environment writes as first token of each row. They are part of
-            the text and never trained.
+        temperature: divides the logits; ``old_logprobs`` belong to the distribution at this temperature.
+        top_p: sample from the smallest set of tokens whose total probability reaches this value. The
+            log-probabilities remain those of the full distribution, as in TRL and verl.
+        forced_words: B words that the environment writes as the first token of each row. They are part
+            of the text and are not trained.
 
     Raises:
-        ValueError: for a count, temperature or top_p out of range.
+        ValueError: when a count, the temperature or top_p is out of range.
     """
     _check(group_size, max_new_tokens, temperature, top_p)
     model, device = policy.model, policy.device
@@ -114,11 +114,11 @@ def _forced_ids(policy: Policy, words: list[str] | None, rows: int) -> Tensor | 
 
 
 def _draw(scores: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
-    """One token a row from log-probabilities [rows, V]."""
+    """One token per row, from log-probabilities [rows, V]."""
     probs = scores.exp()
     if top_p < 1:
         ordered, index = probs.sort(dim=-1, descending=True)
-        # A token stays while the mass *before* it is below top_p: at least one always does.
+        # A token is kept if the total probability *before* it is below top_p; the first one is.
         ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
         probs = torch.zeros_like(probs).scatter(1, index, ordered)
     return torch.multinomial(probs, 1, generator=generator).squeeze(1)
@@ -126,7 +126,7 @@ def _draw(scores: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
 
 @dataclass
 class _Drawn:
-    """What has been drawn so far, in blocks as wide as an answer may become; names as in the batch."""
+    """The tokens sampled so far, in tensors of the maximal width; names as in the batch."""
 
     ids: Tensor
     logprobs: Tensor
@@ -153,7 +153,7 @@ class _Drawn:
         return [row[:end] for row, end in zip(self.ids.tolist(), ends, strict=True)]
 
     def tensors(self, forced_tokens: int) -> dict[str, Tensor]:
-        """The batch's tensors, cut to the longest answer; masks are made from positions."""
+        """The batch's tensors, cut to the longest answer; the masks are computed from positions."""
         width = int(self.lengths.max())
         position = torch.arange(width, device=self.ids.device)
         attention = position < self.lengths[:, None]

@@ -21,10 +21,10 @@ CODE_WORDS += ["<think>", "</think>", "wait"]
 
 
 def word_tokenizer(words: list[str], end: str | None = "<eos>") -> PreTrainedTokenizerFast:
-    """A tokenizer of exactly these words, whose ids are their places in the list.
+    """A tokenizer with exactly these words; the id of a word is its position in the list.
 
     Args:
-        words: the vocabulary; it holds ``<pad>``.
+        words: the vocabulary, including ``<pad>``.
         end: the end-of-sequence word; None for a vocabulary without one.
 
     >>> word_tokenizer(["<pad>", "<eos>", "7", "+7"])("7+7").input_ids
@@ -46,5 +46,5 @@ def word_tokenizer(words: list[str], end: str | None = "<eos>") -> PreTrainedTok
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The course's own vocabulary, the one that is stored in ``data/tokenizer``."""
+    """The tokenizer of the course's vocabulary, which is stored in ``data/tokenizer``."""
     return word_tokenizer(WORDS)

@@ -1,4 +1,4 @@
-"""Does a confidence of 80 % come true in 80 % of cases? (notebook 02)"""
+"""Calibration: are answers with a confidence of 80 % correct in 80 % of cases? (notebook 02)"""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ __all__ = ["Reliability", "calibration_error", "calibration_interval", "reliabil
 
 @dataclass(frozen=True)
 class Reliability:
-    """What a reliability diagram shows, one entry for each bin of confidence that is not empty.
+    """The data of a reliability diagram, one entry for each confidence bin that is not empty.
 
     Attributes:
         confidence: mean confidence in the bin.
-        accuracy: share of right answers in the bin.
+        accuracy: share of correct answers in the bin.
         count: number of answers in the bin.
     """
 
@@ -27,10 +27,10 @@ def _pairs(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.nd
     sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if sure.ndim != 1 or sure.shape != right.shape or len(sure) == 0:
         raise ValueError(
-            f"confidence, correct: expected two lists of one length, got {sure.shape} and {right.shape}"
+            f"confidence, correct: expected two lists of equal length, got {sure.shape} and {right.shape}"
         )
     if not ((sure >= 0) & (sure <= 1)).all():
-        raise ValueError("confidence: every confidence must be a chance in [0, 1]")
+        raise ValueError("confidence: every confidence must be a probability in [0, 1]")
     return sure, right
 
 
@@ -39,11 +39,11 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Re
 
     Args:
         confidence: [M], the probability that the model gave to the answer it chose.
-        correct: [M], 1 where the answer was right.
+        correct: [M], 1 where the answer was correct.
         bins: number of bins.
 
     Raises:
-        ValueError: when the two do not match, a confidence is no chance, or ``bins`` < 1.
+        ValueError: when the two do not match, a confidence is no probability, or ``bins`` < 1.
 
     >>> reliability([0.95, 0.85, 0.15], [1, 0, 0], bins=2).accuracy.tolist()
     [0.0, 0.5]
@@ -63,8 +63,8 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Re
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
     """ECE = Σ_b n_b/M · |accuracy_b − confidence_b|, the expected calibration error (arXiv:1706.04599).
 
-    Zero for a calibrated model in the limit of many answers, positive by chance with few: give an
-    interval with it (``calibration_interval``).
+    It is zero for a calibrated model in the limit of many answers. With few answers it is positive by
+    chance, so report an interval with it (``calibration_interval``).
 
     >>> calibration_error([0.9, 0.9], [1, 0])
     0.4
@@ -84,8 +84,8 @@ def calibration_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the ECE, over answers.
 
-    The ECE of a resample is biased upwards by its own noise, so with few answers the interval lies a
-    little too high.
+    Resampling adds noise, which biases the ECE upwards, so with few answers the interval is a little too
+    high.
 
     Raises:
         ValueError: as ``reliability``, and unless ``level`` lies in (0, 1).

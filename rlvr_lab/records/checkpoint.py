@@ -1,7 +1,7 @@
-"""Checkpoints: one file from which training goes on as if it had never stopped.
+"""Checkpoints: one file from which training continues exactly where it stopped.
 
-The file is in the safetensors format: the tensors of all networks, of the optimiser and of the generator,
-and in its header, as JSON, everything else. It holds no pickle, and it is replaced in one move.
+The file is in the safetensors format. It holds the tensors of all networks, of the optimiser and of the
+generator; its header holds everything else as JSON. It contains no pickle and is replaced atomically.
 """
 
 import json
@@ -24,12 +24,12 @@ __all__ = ["Checkpoint", "keep_checkpoints", "load_checkpoint", "save_checkpoint
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         config: the run, with the settings of its last step.
-        state: pass both to ``train(config, state=state)`` to go on.
-        records: of the steps so far.
+        state: pass both to ``train(config, state=state)`` to continue.
+        records: the records of the steps so far.
     """
 
     config: RunConfig
@@ -43,10 +43,10 @@ def save_checkpoint(
     path: str | Path,
     records: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """Write everything that training needs to go on bit for bit; returns the path.
+    """Write everything that training needs to continue bit for bit; returns the path.
 
-    Where a step draws from (seed, step) no generator is stored. An earlier file at ``path`` is there until
-    the new one takes its place.
+    No generator is stored if the steps take their random numbers from (seed, step). An earlier file at
+    ``path`` remains until the new one replaces it.
     """
     tensors = {
         f"{name}.{key}": value
@@ -75,7 +75,7 @@ def save_checkpoint(
         "records": records or [],
         "versions": versions(),
     }
-    # Tied weights share memory, which the format refuses: each name gets its own copy.
+    # Tied weights share memory, which the format does not allow: each name gets its own copy.
     flat = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
     return write_whole(path, save(flat, {"about": json.dumps(about)}))
 
@@ -85,16 +85,16 @@ def load_checkpoint(path: str | Path, state: TrainState | None = None) -> Checkp
 
     Args:
         path: of the file.
-        state: filled with what the file holds; ``config.begin()`` if not given. A run that began from a
-            policy, task or reward of your own needs a state that began alike.
+        state: the state to fill from the file; ``config.begin()`` if not given. A run that began with
+            your own policy, task or reward needs a state that began in the same way.
 
     Raises:
-        ValueError: when there is no whole checkpoint, or it belongs to another kind of state.
+        ValueError: when there is no complete checkpoint, or it belongs to another kind of state.
     """
     try:
         with safe_open(str(path), "pt") as file:
             about = json.loads(file.metadata()["about"])
-            # Copies: what is read is a view into the file, and Adam would keep it for the whole run.
+            # Copies: the tensors are views into the file, and Adam would keep them for the whole run.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         config = RunConfig.KINDS[about["kind"]](**about["config"])
         state = state or config.begin()
@@ -139,15 +139,15 @@ def keep_checkpoints(
     earlier: list[dict[str, Any]] | None = None,
     every: float = 30.0,
 ) -> Iterator[dict[str, Any]]:
-    """Pass records on and save a checkpoint between two of them.
+    """Pass records on, and save checkpoints between them.
 
     Args:
-        records: what ``train(config, state=state)`` yields.
+        records: the records that ``train(config, state=state)`` yields.
         config: the run.
-        state: the one that is trained.
+        state: the state that is trained.
         path: of the checkpoint.
-        earlier: records of the steps before.
-        every: seconds between two checkpoints, at least; the last step is always saved.
+        earlier: records of earlier steps.
+        every: shortest time between two checkpoints, in seconds; the last step is always saved.
     """
     seen, saved, kept = list(earlier or []), time.monotonic(), state.step
     for record in records:
@@ -157,5 +157,5 @@ def keep_checkpoints(
             save_checkpoint(config, state, path, seen)
             saved, kept = time.monotonic(), state.step
         yield record
-    if state.step > kept:  # steps at the end that had no record
+    if state.step > kept:  # the last steps may have no record
         save_checkpoint(config, state, path, seen)

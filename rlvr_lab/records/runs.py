@@ -1,7 +1,7 @@
-"""Recorded runs on disk: one JSON format, from a single run to the same experiment over many seeds.
+"""Recorded runs on disk: one JSON format for a single run and for an experiment over many seeds.
 
-A file holds the command that makes it again, the versions it was made with, and runs: the kind and fields of
-the configuration, and the records column by column.
+A file holds the command that makes it, the software versions, and one or more runs. A run holds the kind
+and the fields of its configuration, and its records column by column.
 """
 
 import csv
@@ -26,11 +26,11 @@ from rlvr_lab.training.loop import train
 
 __all__ = ["Recording", "Run", "curves", "record", "versions", "write_whole"]
 
-STALE = 3600.0  # seconds since a part was last written to
+STALE = 3600.0  # seconds after which an unfinished file is removed
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on, and the processor it was made on."""
+    """The software versions and the machine that a result may depend on."""
     import transformers
 
     return {
@@ -44,11 +44,11 @@ def versions() -> dict[str, str]:
 
 
 def write_whole(path: str | Path, content: bytes) -> Path:
-    """Write a file whole or not at all; returns the path.
+    """Write a file completely or not at all; returns the path.
 
-    It is written beside the old one and moved into its place, so an interruption at any moment leaves
-    one of the two. A process that is killed while it writes leaves its part behind; such parts of the
-    same file are removed once they are so old that nobody writes them any more.
+    The content is written to a temporary file next to the old one and then moved into its place, so an
+    interruption leaves either the old file or the new one. A process that is killed while writing leaves its
+    temporary file behind; old temporary files of the same file are removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +74,9 @@ class Run:
     """A finished or interrupted run.
 
     Attributes:
-        config: what was asked for.
-        records: what ``train`` yielded.
-        command: a shell command that makes the run again, if there is one.
+        config: the configuration.
+        records: the records that ``train`` yielded.
+        command: a shell command that repeats the run, if there is one.
         versions: see ``versions``.
     """
 
@@ -86,7 +86,7 @@ class Run:
     versions: dict[str, str] = field(default_factory=versions)
 
     def save(self, path: str | Path) -> Path:
-        """Write a file with this run alone, whole or not at all; returns the path."""
+        """Write a file with only this run, completely or not at all; returns the path."""
         return Recording([self], self.command, self.versions).save(path)
 
     @classmethod
@@ -95,7 +95,7 @@ class Run:
 
         Raises:
             FileNotFoundError: when there is no such file.
-            ValueError: when the file is damaged, holds no run or several; it is left alone.
+            ValueError: when the file is damaged, or does not hold exactly one run; it is not changed.
         """
         recording = Recording.load(path)
         if len(recording.runs) != 1:
@@ -113,7 +113,7 @@ class Run:
         return np.array([np.nan if r[key] is None else r[key] for r in self.records], dtype=float)
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the metrics that are numbers as CSV, one row per record; returns the path."""
+        """Write the numeric metrics as CSV, one row per record; returns the path."""
         first = self.records[0] if self.records else {}
         columns = [key for key, value in first.items() if not isinstance(value, list | str)]
         with Path(path).open("w", newline="", encoding="utf-8") as file:
@@ -125,11 +125,11 @@ class Run:
 
 @dataclass
 class Recording:
-    """Runs that belong together, most often one experiment from several seeds.
+    """Runs that belong together, usually one experiment with several seeds.
 
     Attributes:
         runs: in the order of their seeds.
-        command: makes the recording again.
+        command: the shell command that makes the recording.
         versions: see ``versions``.
     """
 
@@ -142,7 +142,7 @@ class Recording:
         return curves(self.runs, key)
 
     def save(self, path: str | Path) -> Path:
-        """Write all runs as JSON, whole or not at all; returns the path."""
+        """Write all runs as JSON, completely or not at all; returns the path."""
         runs = [
             {"kind": run.config.KIND, "config": asdict(run.config), "records": _columns(run)}
             for run in self.runs
@@ -157,7 +157,7 @@ class Recording:
 
         Raises:
             FileNotFoundError: when there is no such file.
-            ValueError: when the file is damaged or is no recording; it is left alone.
+            ValueError: when the file is damaged or is not a recording; it is not changed.
         """
         path = Path(path)
         try:
@@ -211,12 +211,12 @@ def curves(runs: Iterable[Run], key: str) -> np.ndarray:
 
 
 def record(config: RunConfig, seeds: int, digits: int = 5) -> Recording:
-    """The same run from ``seeds`` seeds, from ``config.seed`` on, kept as plain curves.
+    """The same run with ``seeds`` seeds, starting with ``config.seed``, stored as numeric curves.
 
     Args:
         config: the run.
-        seeds: how many.
-        digits: significant digits that are kept; seconds and texts are left out.
+        seeds: number of seeds.
+        digits: significant digits to keep; seconds and texts are left out.
 
     Raises:
         ValueError: for no seeds.

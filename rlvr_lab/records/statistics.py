@@ -11,14 +11,14 @@ def bootstrap_band(
     """Mean over seeds and a bootstrap band for that mean.
 
     Args:
-        curves: [S, T], one row a seed; NaN where a seed has no value.
+        curves: [S, T], one row per seed; NaN where a seed has no value.
         level: coverage of the band.
         resamples: number of bootstrap resamples of the seeds.
         seed: of the resampling.
 
     Returns:
-        ``(mean, low, high)``, each [T]. Percentile bootstrap over *seeds*: with S = 5 it is a rough
-        band, so say n beside it.
+        ``(mean, low, high)``, each [T]. The band is a percentile bootstrap over *seeds*. With S = 5 it
+        is rough, so report the number of seeds with it.
 
     Raises:
         ValueError: when ``curves`` is not [S, T] or ``level`` not in (0, 1).

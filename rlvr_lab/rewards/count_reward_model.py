@@ -1,6 +1,6 @@
-"""A reward model that counts letters, ensembles of them, and how often they are right.
+"""A reward model that reads letter counts, ensembles of such models, and their accuracy.
 
-It sees how often each letter occurs in an answer; two hidden layers suffice there.
+The input is how often each letter occurs in an answer, so two hidden layers suffice.
 ``training.reward_models`` fits it on pairs. Notebooks 01 and 02.
 """
 
@@ -19,11 +19,11 @@ Score = Callable[[Float[Tensor, "B V"]], Float[Tensor, " B"]]
 
 
 class ProxyReward(nn.Module):
-    """Letter counts [B, 16] to one score each [B]; only differences of scores mean anything.
+    """From letter counts [B, 16] to one score per answer [B]; only differences of scores matter.
 
-    After fitting, ``centre`` and ``scale`` give the base policy's answers mean 0 and standard
-    deviation 1, so that one KL coefficient means the same for every reward model. ``logits`` are
-    the unscaled scores, whose differences are log-odds of a preference.
+    After fitting, ``centre`` and ``scale`` give the scores of the base policy's answers mean 0 and
+    standard deviation 1, so a KL coefficient has the same meaning for all reward models. ``logits``
+    are the unscaled scores, whose differences are the log-odds of a preference.
     """
 
     def __init__(self, hidden: int = 64) -> None:
@@ -39,22 +39,22 @@ class ProxyReward(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def logits(self, counts: Float[Tensor, "B V"]) -> Float[Tensor, " B"]:
-        """What the Bradley–Terry loss is fitted to; gradient flows."""
+        """The unscaled scores, used in the Bradley–Terry loss; gradient flows through them."""
         return self.layers(counts).squeeze(1)
 
     def forward(self, counts: Float[Tensor, "B V"]) -> Float[Tensor, " B"]:
-        """Scores, in standard deviations of the base's."""
+        """Scores, in standard deviations of the base policy's scores."""
         return (self.logits(counts) - self.centre) / self.scale
 
 
 def ensemble(models: list[ProxyReward], reduce: str = "min") -> Score:
-    """One score from several models: their mean, or the worst of them (arXiv:2310.02743).
+    """One score from several models: their mean or their minimum (arXiv:2310.02743).
 
-    The worst case distrusts answers on which the members disagree, which is where optimisation
-    against one of them would go.
+    The minimum is low for answers on which the members disagree. Optimising against a single model
+    would lead to such answers.
 
     Raises:
-        ValueError: for no models, or an unknown ``reduce``.
+        ValueError: for an empty list of models, or an unknown ``reduce``.
     """
     if not models:
         raise ValueError("models: an ensemble needs at least one")
@@ -72,7 +72,7 @@ def ensemble(models: list[ProxyReward], reduce: str = "min") -> Score:
 def held_out_accuracy(
     score: Score, world: PreferenceWorld, count: int = 4096, seed: int = 10_000
 ) -> float:
-    """Share of fresh pairs that ``score`` orders as the gold reward does, without annotators' errors."""
+    """Accuracy of ``score`` on new pairs that are labelled by the gold reward without errors."""
     pairs = world.pairs(count, flip=0.0, seed=seed)
     chosen = score(world.counts(pairs.chosen, pairs.chosen_mask))
     return preference_accuracy(chosen - score(world.counts(pairs.rejected, pairs.rejected_mask)))

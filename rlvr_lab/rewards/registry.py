@@ -1,7 +1,7 @@
-"""The rewards of the course, registered in one place: a new one is a file beside this one and a line here.
+"""The rewards of the course. To add one, write a file next to this one and add a line here.
 
-A reward is a function from ``Answers`` to one number per answer. A configuration names the ones it
-maximises with their weights; ``training.rollouts.collect`` adds them up and records each by name.
+A reward is a function from ``Answers`` to one number per answer. A configuration names the rewards that it
+maximises and their weights; ``training.rollouts.collect`` computes the sum and records each by name.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "truncation": lambda device: truncation,
     "model": lambda device: RewardModel.load(device=device),
 }
-"""Name → (device) → the reward."""
+"""Name → function of the device that returns the reward."""
 
 
 def make_reward(name: str, device: str = "auto") -> Reward:
-    """The reward of that name.
+    """The reward with this name.
 
     Raises:
-        ValueError: when there is none.
+        ValueError: when there is no such reward.
     """
     if name not in REWARDS:
         raise ValueError(f"rewards: must be names of {', '.join(REWARDS)}, got {name!r}")

@@ -1,6 +1,6 @@
-"""A reward model that was learned from preferences, in a vocabulary of its own (notebook 05).
+"""A reward model fitted to preferences, with its own vocabulary (notebook 05).
 
-It reads characters where the policy reads words, so texts cross from one to the other, never ids.
+It reads characters and the policy reads words, so the policy's answers are passed on as text and not as ids.
 """
 
 import string
@@ -23,7 +23,7 @@ __all__ = ["RewardModel", "character_tokenizer"]
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character, for all characters that the tiny world writes.
+    """One token per character, for all characters in the answers of the sums.
 
     >>> character_tokenizer().tokenize("1+2?")
     ['1', '+', '2', '?']
@@ -34,12 +34,12 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 
 @dataclass
 class RewardModel:
-    """A scalar head on a body of its own, and the tokenizer that belongs to it.
+    """A network with a scalar head, and its tokenizer.
 
     Attributes:
         model: the network.
-        tokenizer: its vocabulary, which need not be the policy's.
-        accuracy: share of held-out pairs that it orders rightly.
+        tokenizer: its tokenizer, which may differ from the policy's.
+        accuracy: accuracy on held-out pairs.
     """
 
     model: ScalarModel
@@ -57,7 +57,7 @@ class RewardModel:
         size = len(texts) // len(prompts)
         whole = [prompts[row // size] + text for row, text in enumerate(texts)]
         place = {text: index for index, text in enumerate(dict.fromkeys(whole))}
-        # Each text is read once: equal answers get equal scores, to the last bit.
+        # Each distinct text is read once, so equal answers get bitwise equal scores.
         with torch.no_grad():
             scores = answer_scores(self.model, self.tokenizer, list(place))
         return scores[[place[text] for text in whole]]
@@ -67,7 +67,7 @@ class RewardModel:
         return self.score([problem.prompt for problem in answers.problems], answers.batch.texts)
 
     def save(self, folder: str | Path) -> None:
-        """Write body, head and tokenizer into ``folder``."""
+        """Write the body, the head and the tokenizer into ``folder``."""
         folder = Path(folder)
         self.model.body.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -79,7 +79,7 @@ class RewardModel:
         """Read a reward model; by default the shipped one, ``data/reward_model``.
 
         Raises:
-            FileNotFoundError: when there is none.
+            FileNotFoundError: when the folder holds no reward model.
         """
         folder = Path(folder or data_folder() / "reward_model")
         if not (folder / "head.safetensors").is_file():

@@ -1,4 +1,4 @@
-"""Rewards that a verifier can give. Rewards stay raw: nothing here centres, scales or clips them."""
+"""Rewards that a verifier can compute. They are raw: nothing here centres, scales or clips them."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ __all__ = ["accuracy", "accuracy_rewards", "truncation", "well_formed"]
 
 
 def accuracy_rewards(verdicts: list[Verdict]) -> Float[Tensor, " B"]:
-    """1 for a right answer, 0 for anything else (DeepSeek-R1, section 2.2.2, arXiv:2501.12948).
+    """1 for a correct answer, 0 for anything else (DeepSeek-R1, section 2.2.2, arXiv:2501.12948).
 
     >>> accuracy_rewards([Verdict("right"), Verdict("truncated")])
     tensor([1., 0.])
@@ -24,7 +24,7 @@ def accuracy(answers: Answers) -> Float[Tensor, " B"]:
 
 
 def well_formed(answers: Answers) -> Float[Tensor, " B"]:
-    """The format reward: 1 for a completion in the required form; a truncated one is never in form."""
+    """The format reward: 1 for a completion in the required form that is not truncated."""
     fine, batch = answers.task.well_formed, answers.batch
     pairs = zip(batch.texts, batch.truncated.tolist(), strict=True)
     return torch.tensor([float(fine(text) and not cut) for text, cut in pairs])

@@ -1,4 +1,4 @@
-"""How good a policy is at a task: pass@1, pass@k and what its answers look like."""
+"""Evaluation of a policy on a task: pass@1, pass@k and the form of its answers."""
 
 import math
 import random
@@ -13,10 +13,10 @@ __all__ = ["evaluate", "pass_at_k"]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased estimate of the chance that at least one of k answers is right.
+    """Unbiased estimate of the probability that at least one of k answers is correct.
 
-    1 − C(n−c, k) / C(n, k), from n sampled answers of which c are right  (arXiv:2107.03374).
-    The plug-in 1 − (1 − c/n)^k is biased low.
+    1 − C(n−c, k) / C(n, k), from n sampled answers of which c are correct  (arXiv:2107.03374).
+    The plug-in estimate 1 − (1 − c/n)^k is too low on average.
 
     Raises:
         ValueError: unless 0 ≤ c ≤ n and 1 ≤ k ≤ n.
@@ -40,11 +40,11 @@ def evaluate(
     seed: int = 1,
     max_new_tokens: int = 40,
 ) -> dict[str, float]:
-    """pass@1, pass@``samples`` and mean length on fresh problems.
+    """pass@1, pass@``samples`` and mean length on new problems.
 
     Returns:
         ``{"pass@1": …, "pass@<samples>": …, "length": tokens, "chain": share of well-formed answers
-        that think first, "right|chain": share of correct ones among those}``.
+        with a chain, "right|chain": share of correct answers among these}``.
     """
     drawn = task.problems(problems, random.Random(f"evaluation {seed}"))
     generator = torch.Generator(policy.device).manual_seed(seed)

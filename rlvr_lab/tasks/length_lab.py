@@ -1,8 +1,8 @@
-"""The length laboratory: the outcome is settled first, the length is chosen afterwards.
+"""The length laboratory: the outcome is decided first, the policy chooses the length afterwards.
 
-The environment writes ``right`` or ``wrong`` by the toss of a coin; the policy then writes filler
-words until it stops. Nothing it writes changes the reward, so every movement of the length comes
-from the objective alone: the question of notebook 07 in its purest form.
+The environment writes ``right`` or ``wrong`` at random. The policy then writes filler words until it
+stops. Nothing that it writes changes the reward, so any change of the length comes from the objective.
+Notebook 07 uses this to isolate the effect of the objective on the length.
 """
 
 import random
@@ -18,16 +18,16 @@ __all__ = ["LengthLab", "exact_lengths"]
 
 @dataclass(frozen=True)
 class LengthLab(Task):
-    """Outcome first, length afterwards.
+    """The outcome is decided before the length.
 
     The environment writes ``right`` (with probability ``p_right``) or ``wrong``; the policy then
-    writes ``ok`` or ``hmm`` until it stops. Only the stopping is learned, and nothing it writes
-    changes the reward: every movement of the length comes from the objective. The filler word
-    differs by outcome so that a small network can treat the two cases apart.
+    writes ``ok`` or ``hmm`` until it stops. Only stopping is learned, and nothing that the policy
+    writes changes the reward. The filler word depends on the outcome, so that a small network can
+    tell the two cases apart.
 
     Attributes:
-        p_right: chance of the outcome ``right``.
-        stop: chance that the base stops after each word.
+        p_right: probability of the outcome ``right``.
+        stop: probability that the base policy stops after each word.
 
     Raises:
         ValueError: unless both lie strictly between 0 and 1.
@@ -45,22 +45,22 @@ class LengthLab(Task):
                 raise ValueError(f"{name}: must lie between 0 and 1, got {getattr(self, name)}")
 
     def problems(self, count: int, rng: random.Random) -> list[Problem]:
-        """``count`` copies of the one problem there is."""
+        """``count`` copies of the only problem."""
         if count < 1:
             raise ValueError(f"count: need at least 1 problem, got {count}")
         return [Problem(self.PROMPT, 1)] * count
 
     def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
-        """``right`` or ``wrong`` as the environment decided, truncated or not."""
+        """``right`` or ``wrong``, as the environment decided, even if truncated."""
         outcome = "right" if text.startswith("right") else "wrong"
         return Verdict(outcome, outcome)
 
     def well_formed(self, text: str) -> bool:
-        """The laboratory has no format to reward."""
+        """False: the laboratory has no format reward."""
         return False
 
     def forced_words(self, rows: int, rng: random.Random) -> list[str]:
-        """The outcome of each row, a coin of bias ``p_right``."""
+        """The outcome of each row: ``right`` with probability ``p_right``."""
         return ["right" if rng.random() < self.p_right else "wrong" for _ in range(rows)]
 
     def measure(self, policy: Policy, max_new_tokens: int, temperature: float) -> dict[str, float]:
@@ -69,7 +69,7 @@ class LengthLab(Task):
         return {f"exact_{name}": value for name, value in lengths.items()}
 
     def solve(self, problem: Problem, rng: random.Random) -> str:
-        """A completion of the base: an outcome and a geometric number of filler words.
+        """A training text of the base model: an outcome and a geometric number of filler words.
 
         >>> LengthLab().solve(Problem("?", 1), random.Random(3))
         'rightokokokok'
@@ -87,12 +87,12 @@ def exact_lengths(
 ) -> dict[str, float]:
     """Expected completion length after each outcome, from the stop probabilities, in tokens.
 
-    E[L] = Σ_{t≥0} P(L > t), and P(L > t) is a product of chances of going on. Only the one filler
-    word and the end are counted: what a trained base gives to any other word is renormalised away.
+    E[L] = Σ_{t≥0} P(L > t), and P(L > t) is a product of probabilities of continuing. Only the filler
+    word and the end-of-sequence token are considered; the probabilities are renormalised over these two.
 
     Args:
         policy: a policy of the laboratory.
-        max_new_tokens: the cap; the outcome word and the end-of-sequence token count as tokens.
+        max_new_tokens: length limit; the outcome word and the end-of-sequence token count as tokens.
         temperature: of the sampling.
 
     Returns:
@@ -108,6 +108,6 @@ def exact_lengths(
     for row, (outcome, filler) in enumerate(LengthLab.FILLER.items()):
         two = logits[row][:, [encode(filler), policy.tokenizer.eos_token_id]] / temperature
         goes_on = two.softmax(-1)[:, 0]
-        # One token for the outcome, one for whatever follows it, and one more each time it goes on.
+        # One token for the outcome, one for the next token, and one more each time the policy continues.
         lengths[f"length_{outcome}"] = 2.0 + float(goes_on.cumprod(0)[: max_new_tokens - 2].sum())
     return lengths

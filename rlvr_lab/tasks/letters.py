@@ -1,12 +1,12 @@
-"""The preference world: a gold reward that is known, and annotators who sometimes err.
+"""The preference world: a known gold reward, and annotators who sometimes make mistakes.
 
 An answer is a sequence of up to 12 letters from ``a`` to ``p``. Its gold reward counts letters:
 
     gold = Σ_v w_v · min(c_v, 2) − Σ_v max(0, c_v − 2),    w_v ~ N(0, 1) once and for all
 
-so a good letter pays twice and costs from the third time on: whoever learns "more of v is better"
-from few pairs is led astray. The base policy draws every letter with equal chance, *exactly*, so
-KL(π‖π_base) needs no second model. Notebooks 01 and 02.
+so a good letter earns reward twice and costs reward from the third time on. A reward model that learns
+"more of v is better" from few pairs is misled. The base policy gives every letter *exactly* equal
+probability, so KL(π‖π_base) needs no second model. Notebooks 01 and 02.
 """
 
 import math
@@ -30,7 +30,7 @@ STOP, PAD, PROMPT = len(LETTERS), len(LETTERS) + 1, "?"
 
 
 class LetterLlama(LlamaForCausalLM):
-    """A Llama whose head has a fixed bias: what the base does, before anything is learned."""
+    """A Llama whose head has a fixed bias, which defines the base policy."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
@@ -46,9 +46,9 @@ class PreferencePairs:
     Attributes:
         chosen: [N, T] letter ids, padded on the right.
         rejected: [N, T].
-        chosen_mask: [N, T], True on sampled tokens, the end-of-sequence token included.
+        chosen_mask: [N, T], True on sampled tokens, including the end-of-sequence token.
         rejected_mask: [N, T].
-        flipped: [N], True where the annotator erred (known here, never to the learner).
+        flipped: [N], True where the annotator made a mistake; the learner does not see it.
     """
 
     chosen: Int[Tensor, "N T"]
@@ -67,14 +67,14 @@ class PreferenceWorld(Task):
 
     Attributes:
         length: longest answer, in tokens.
-        stop: chance that the base ends its answer after each token; 0 makes all of them ``length``
-            long.
-        length_bias: what annotators add to the gold reward for every token: long answers please.
-        weight_seed: draws the weights w.
-        bar: gold reward from which ``verify`` calls an answer right.
+        stop: probability that the base policy ends its answer after each token; with 0 all answers have
+            ``length`` tokens.
+        length_bias: amount per token that annotators add to the gold reward: they prefer long answers.
+        weight_seed: seed of the weights w.
+        bar: gold reward at which ``verify`` counts an answer as correct.
 
     Raises:
-        ValueError: for a length below 1 or a chance of stopping outside [0, 1).
+        ValueError: for a length below 1 or a probability of stopping outside [0, 1).
     """
 
     length: int = 12
@@ -123,7 +123,7 @@ class PreferenceWorld(Task):
     def base_logprobs(
         self, ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T"]:
-        """log π_base of every token, exactly; 0 on padding."""
+        """The exact log π_base of each token; 0 on padding."""
         stop = math.log(self.stop) if self.stop > 0 else -math.inf
         letter = math.log((1 - self.stop) / len(LETTERS))
         return torch.where(ids == STOP, stop, letter).masked_fill(~mask, 0.0)
@@ -135,13 +135,13 @@ class PreferenceWorld(Task):
 
         Args:
             count: N.
-            flip: chance that an annotator's verdict is turned round, whatever the pair.
-            seed: of answers and errors.
-            temperature: τ ≥ 0 of annotators who err where a pair is close, as people do: they prefer
-                the first with chance σ(gap/τ), which is Bradley and Terry's model.
+            flip: probability that an annotator's choice is reversed, equal for all pairs.
+            seed: of the answers and the errors.
+            temperature: τ ≥ 0 of annotators who make more mistakes when a pair is close, as people do:
+                they prefer the first answer with probability σ(gap/τ), the Bradley–Terry model.
 
         Raises:
-            ValueError: for no pairs, a chance outside [0, 1], or a negative temperature.
+            ValueError: for no pairs, a probability outside [0, 1], or a negative temperature.
         """
         if not temperature >= 0:
             raise ValueError(f"temperature: must not be negative, got {temperature}")
@@ -173,7 +173,7 @@ class PreferenceWorld(Task):
     def base_policy(
         self, seed: int, hidden: int = 48, layers: int = 2, device: str = "cpu"
     ) -> Policy:
-        """An untrained network that nevertheless *is* the base: its head starts as its bias alone."""
+        """An untrained network that equals the base policy: only the bias of its head is not 0."""
         tokenizer = word_tokenizer([*LETTERS, "<eos>", "<pad>", PROMPT])
         config = small_llama_config(
             len(tokenizer), hidden, layers, positions=64, pad_token_id=PAD, eos_token_id=STOP
@@ -187,10 +187,10 @@ class PreferenceWorld(Task):
         return Policy(model.eval().to(resolve_device(device)), tokenizer, "letters")
 
     def problems(self, count: int, rng: random.Random) -> list[Problem]:
-        """The one prompt there is, ``count`` times."""
+        """The only prompt, ``count`` times."""
         return [Problem(PROMPT, 0)] * count
 
     def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
-        """Right when the gold reward reaches ``bar``; the cap on the length is no mistake here."""
+        """``right`` if the gold reward is at least ``bar``; reaching the length limit is no mistake."""
         counts = torch.tensor([[float(text.count(letter)) for letter in LETTERS]])
         return Verdict("right" if float(self.gold(counts)) >= self.bar else "wrong")

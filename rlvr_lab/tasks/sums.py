@@ -1,16 +1,15 @@
 """The sums: seeded problems, their prompts, their worked solutions and their verdicts.
 
-A problem asks for the last digit of a sum of 4–8 digits, written into a form of eight boxes of
-which some stay empty:
+A problem asks for the last digit of a sum of 4–8 digits. The prompt has eight places, and a dot marks
+each place that stays empty:
 
     prompt       7+5+8+3....?
     completion   <think>7203</think>=3     (the chain of running sums, modulo 10)
-    completion   =3                        (the same, answered directly)
+    completion   =3                        (a direct answer)
 
-The sum is taken modulo 10 so that every number is one token. The price: a guess is right one time
-in ten, so pass@16 of a model that cannot add is already 0.81. The empty boxes put each digit at a
-constant distance from its place in the chain, which makes the chain quick to learn for a very small
-network.
+The sum is taken modulo 10, so every number is one token. The disadvantage: a guess is correct with
+probability 0.1, so a model that cannot add already has pass@16 = 0.81. Because of the dots, each digit
+has a constant distance from its place in the chain, so a very small network learns the chain quickly.
 """
 
 import random
@@ -41,12 +40,12 @@ def is_well_formed(text: str) -> bool:
 def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
     """Verdict on a completion of a sum.
 
-    The answer counts only when the whole completion is well-formed and its number is written
-    canonically, so ``=07`` is not 7, and ``=7=8`` is malformed rather than right twice.
+    The answer counts only if the whole completion is well-formed and its number has no leading zero:
+    ``=07`` is not 7, and ``=7=8`` is malformed.
 
     Args:
         text: the completion, without the prompt and without the end-of-sequence token.
-        answer: the right answer, a non-negative integer.
+        answer: the correct answer, a non-negative integer.
         truncated: whether the completion ran into the length limit.
 
     Raises:
@@ -73,8 +72,9 @@ def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
 
 @dataclass(frozen=True)
 class Sums(Task):
-    """Last digit of a sum of ``min_terms`` to ``max_terms`` digits; difficulty is the terms less
-    one.
+    """The last digit of a sum of ``min_terms`` to ``max_terms`` digits.
+
+    The difficulty of a problem is the number of additions, its number of terms minus one.
 
     Raises:
         ValueError: unless 2 ≤ min_terms ≤ max_terms.
@@ -94,7 +94,7 @@ class Sums(Task):
             )
 
     def problems(self, count: int, rng: random.Random) -> list[Problem]:
-        """Draw ``count`` problems, digits and number of terms uniform."""
+        """Draw ``count`` problems with uniform digits and a uniform number of terms."""
         if count < 1:
             raise ValueError(f"count: need at least 1 problem, got {count}")
         drawn = []
@@ -115,17 +115,17 @@ class Sums(Task):
 
 @dataclass(frozen=True)
 class SumsMixture:
-    """How the sums' base model was taught to answer: well sometimes, badly often.
+    """The training mixture of the sums' base model: some good answers and many bad ones.
 
     Attributes:
-        direct: share of answers given at once, without a chain of thought.
-        hasty: share of answers whose chain breaks off early and guesses from there.
-        malformed: share of answers whose tags are missing or unclosed.
-        slip: chance of a wrong addition at each step of a chain; the chain goes on from the slip.
-        wait_after_slip: chance of writing ``wait`` after a slip and redoing the step.
-        wait_after_right: chance of writing ``wait`` after a right step and repeating it.
+        direct: share of direct answers, without a chain of thought.
+        hasty: share of answers whose chain stops early and ends with a guess.
+        malformed: share of answers with missing or unclosed tags.
+        slip: probability of an incorrect addition at each step; the chain continues from its result.
+        wait_after_slip: probability of writing ``wait`` after a slip and repeating the step correctly.
+        wait_after_right: probability of writing ``wait`` after a correct step and repeating it.
 
-    The remaining share, 1 − direct − hasty − malformed, are whole chains.
+    The remaining share, 1 − direct − hasty − malformed, are complete chains.
     """
 
     direct: float = 0.50
@@ -137,11 +137,11 @@ class SumsMixture:
 
     @classmethod
     def clean(cls) -> "SumsMixture":
-        """Flawless whole chains only: the first stage of pretraining."""
+        """Only complete chains without slips: the first stage of pretraining."""
         return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def chain(self, problem: Problem, rng: random.Random) -> tuple[list[str], int]:
-        """The words of a chain of running sums, slips and second thoughts included, and its sum."""
+        """The words of a chain of running sums, including slips and corrections, and its final sum."""
         digits = [int(digit) for digit in problem.prompt.rstrip(".?").split("+")]
         words, total = [str(digits[0])], digits[0]
         for digit in digits[1:]:
@@ -162,7 +162,7 @@ class SumsMixture:
         """
         kind = rng.random()
         if kind < self.direct:
-            # The direct answerer cannot add in its head: it is right one time in ten.
+            # A direct answer is a guess: it is correct with probability 0.1.
             return f"={rng.randrange(10)}"
         words, total = self.chain(problem, rng)
         chain = "".join(words)

@@ -1,7 +1,7 @@
-"""What a task is: problems, a verdict on each answer, and what a reward gets to see.
+"""The interface of a task: problems, a verdict on each answer, and the input of a reward.
 
-Model text is data. A task matches it against anchored patterns under a length cap; it never reaches ``eval``
-or a symbolic parser.
+The text of a model is data. A task matches it against anchored patterns with a length limit and does not
+pass it to ``eval`` or to a symbolic parser.
 """
 
 import random
@@ -22,8 +22,8 @@ class Problem:
     """One question with a checkable answer.
 
     Attributes:
-        prompt: the text the policy reads.
-        answer: what the verifier compares with.
+        prompt: the text that the policy reads.
+        answer: the correct answer, for the verifier.
         difficulty: number of operations needed, at least 1.
     """
 
@@ -34,14 +34,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verifier says of one completion, and why.
+    """A verifier's judgement of one completion.
 
     Attributes:
-        reason: ``right``; ``wrong`` (well-formed, another answer); ``no_answer`` (nothing after a
-            ``=``); ``malformed`` (an answer, but the text around it breaks the grammar);
-            ``truncated`` (the completion ended at the length limit, not by its own end-of-sequence
-            token).
-        answer: the answer that was read, if one was.
+        reason: ``right``; ``wrong`` (well-formed, but another answer); ``no_answer`` (nothing follows
+            a ``=``); ``malformed`` (there is an answer, but the text breaks the grammar); ``truncated``
+            (the completion ended at the length limit and not with an end-of-sequence token).
+        answer: the answer that was found, if any.
     """
 
     reason: Reason
@@ -68,25 +67,25 @@ class Task(ABC):
         """Judge one completion."""
 
     def well_formed(self, text: str) -> bool:
-        """Whether the completion deserves the format reward; by default every one does."""
+        """Whether the completion gets the format reward; by default True."""
         return True
 
     def forced_words(self, rows: int, rng: random.Random) -> list[str] | None:
-        """First word of each completion where the environment writes it; by default it writes none."""
+        """The first word of each completion, if the environment writes it; None by default."""
         return None
 
     def measure(self, policy: Policy, max_new_tokens: int, temperature: float) -> dict[str, float]:
-        """What can be read off the policy exactly, to stand in the record beside the samples."""
+        """Quantities computed exactly from the policy, to be added to the record."""
         return {}
 
 
 def grade(
     task: Task, problems: list[Problem], texts: list[str], truncated: list[bool]
 ) -> list[Verdict]:
-    """Verdict on each of B completions of N problems, groups contiguous.
+    """The verdict on each of B completions of N problems, groups contiguous.
 
     Raises:
-        ValueError: when the number of texts is no multiple of the number of problems.
+        ValueError: when the number of texts is not a multiple of the number of problems.
     """
     if not problems or len(texts) % len(problems) or len(texts) != len(truncated):
         raise ValueError(
@@ -102,10 +101,10 @@ def grade(
 
 @dataclass(frozen=True)
 class Answers:
-    """What a reward sees: N problems and G answers to each, groups contiguous.
+    """The input of a reward: N problems and G answers to each, groups contiguous.
 
     Attributes:
-        task: where the problems come from.
+        task: the task of the problems.
         problems: N.
         batch: the rollouts, B = N·G rows.
         verdicts: B.

@@ -1,4 +1,4 @@
-"""The worlds of the course, registered in one place: a new one is a file beside this one and a line here."""
+"""The worlds of the course. To add one, write a file next to this one and add a line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ __all__ = ["WORLDS", "KnownWorld", "base_policy", "make_task"]
 
 @dataclass(frozen=True)
 class KnownWorld:
-    """A task, the base policy that RL starts from, and the settings that suit both.
+    """A task, the base policy that RL starts from, and suitable settings.
 
     Attributes:
-        title: for a reader.
+        title: name shown to the reader.
         task: the class of its tasks; its fields are the world's options.
         base: (task, seed, device) → policy; None means the shipped model of the same name.
-        settings: what belongs to the world rather than to an algorithm: ``replace(config, **settings)``.
+        settings: settings of the world, independent of the algorithm: ``replace(config, **settings)``.
     """
 
     title: str
@@ -33,8 +33,9 @@ class KnownWorld:
 
 WORLDS: dict[str, KnownWorld] = {
     "sums": KnownWorld("sums (R1-Zero)", Sums),
-    # Plain gradient steps: Adam would turn the vanishing pull of the constant average into a random
-    # walk. The constant is the base's mean number of trained tokens, so that both averages step alike.
+    # Plain gradient steps: with the constant average the gradient vanishes, and Adam would rescale its
+    # noise to a random walk. The constant is the base's mean number of trained tokens, so that the steps
+    # of both averages have similar sizes.
     "lab": KnownWorld(
         "length laboratory",
         LengthLab,
@@ -62,7 +63,7 @@ def make_task(world: str, options: dict[str, Any] | None = None) -> Task:
     """The task of a world, with its options.
 
     Raises:
-        ValueError: for an unknown world or option, or an option's value that makes no sense.
+        ValueError: for an unknown world or option, or an invalid value of an option.
 
     >>> make_task("lab", {"p_right": 0.2})
     LengthLab(p_right=0.2, stop=0.22)

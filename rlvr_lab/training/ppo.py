@@ -1,8 +1,9 @@
-"""PPO for a language model, whole: value model, GAE, minibatches and epochs, KL in the reward (notebook 05).
+"""PPO for a language model: value model, GAE, minibatches and epochs, KL in the reward (notebook 05).
 
 The details that the papers leave out are switches of ``PPOConfig``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from rlvr_lab.objectives.ratios import clip_fraction, clipped_surrogate, token_r
 from rlvr_lab.objectives.value_loss import explained_variance, value_loss
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
 from rlvr_lab.policy.logprobs import state_logits, token_logprobs
-from rlvr_lab.policy.scalar_head import ScalarModel, token_values
+from rlvr_lab.policy.scalar_head import ConfidenceModel, ScalarModel, token_values
 from rlvr_lab.training.optimise import adamw, optimiser_step, trained
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
@@ -37,19 +38,25 @@ class PPOConfig(RolloutConfig, kind="ppo"):
         minibatches: parts of a batch, by groups, drawn anew every epoch (detail 6).
         learning_rate: of the policy.
         value_learning_rate: of the value model.
+        critic: what the value model reads besides the text: nothing (``linear``, a linear head), or also how
+            probable the policy's own digits were (``confidence``, see ``ConfidenceModel``).
+        critic_warmup: batches of the base's answers on which the value model alone is trained before
+            step 1, with ``epochs`` and ``minibatches`` as in a step, towards what was really earned.
         adam_eps: Adam's ε (detail 3).
         anneal: learning rates fall linearly to 0 over the run (detail 4).
         whiten_advantages: over each ``minibatch`` (detail 7), over the ``batch``, or ``none``.
-        whiten_rewards: divide token rewards by their std and keep their mean (after detail 30). What is
-            kept is a constant per token, mean·(1 − 1/std): a tax on length, or a premium.
+        whiten_rewards: divide token rewards by their std and put their mean back (after detail 30). This
+            adds mean·(1 − 1/std) to every token's reward. Since std < 1 where most rewards are 0, the
+            added constant has the opposite sign of the mean: longer answers earn less if the mean is
+            positive.
         value_clip: ε of the value loss; None is the plain squared error (detail 9).
         value_coef: weight of the value loss (detail 10).
         entropy_coef: weight of the entropy bonus (detail 10).
-        max_grad_norm: of all gradients together (detail 11); None leaves them alone.
+        max_grad_norm: limit of the norm of all gradients together (detail 11); None turns it off.
         target_kl: stop a batch's epochs when its mean k3(π_old, π) per token passes this (auxiliary 3).
-        zero_value_head: the value model starts at 0 (RLHF detail); else with random weights.
+        zero_value_head: the value model's last layer starts at 0 (RLHF detail); else at random weights.
         kl_coef: β of the KL to the reference, in the reward of every token.
-        clamp_kl: penalise max(log-ratio, 0) in its place.
+        clamp_kl: penalise max(log-ratio, 0) instead of the log-ratio.
         adaptive_kl: KL per answer, in nats, that β is steered to; None keeps β (arXiv:1909.08593).
     """
 
@@ -60,6 +67,8 @@ class PPOConfig(RolloutConfig, kind="ppo"):
     minibatches: int = 2
     learning_rate: float = 3e-4
     value_learning_rate: float = 1e-3
+    critic: Literal["confidence", "linear"] = "confidence"
+    critic_warmup: int = 10
     adam_eps: float = 1e-5
     anneal: bool = False
     whiten_advantages: Literal["minibatch", "batch", "none"] = "minibatch"
@@ -74,12 +83,14 @@ class PPOConfig(RolloutConfig, kind="ppo"):
     clamp_kl: bool = False
     adaptive_kl: float | None = None
 
-    FIXED = (*RolloutConfig.FIXED, "adam_eps", "zero_value_head")
+    FIXED = (*RolloutConfig.FIXED, "adam_eps", "zero_value_head", "critic", "critic_warmup")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "epochs", "minibatches")
-        self.require_at_least(0, "clip", "value_coef", "entropy_coef", "kl_coef", "adam_eps")
+        self.require_at_least(
+            0, "clip", "value_coef", "entropy_coef", "kl_coef", "adam_eps", "critic_warmup"
+        )
         self.require("clip", self.clip <= 1, "at most 1")
         self.require_positive("learning_rate", "value_learning_rate")
         self.require_positive("value_clip", "max_grad_norm", "target_kl", "adaptive_kl")
@@ -91,7 +102,13 @@ class PPOConfig(RolloutConfig, kind="ppo"):
             f"at most prompts_per_step ({self.prompts_per_step})",
         )
 
-    # ---- what a variant may replace (``experiments.ppo_details`` has three with a bug)
+    # ---- what a variant may replace (``experiments.ppo_details`` has some, with a bug or half a detail)
+
+    def shaped(
+        self, rewards: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T"]:
+        """The token rewards that GAE reads."""
+        return whiten(rewards, mask, shift_mean=False) if self.whiten_rewards else rewards
 
     def values(self, state: TrainState, batch: RolloutBatch) -> Float[Tensor, "B T"]:
         """V(s_t) when the answers were sampled."""
@@ -116,7 +133,8 @@ class PPOConfig(RolloutConfig, kind="ppo"):
     def begin(self, *given: Any, **named: Any) -> TrainState:
         """The state before step 1; arguments as of ``RolloutConfig.begin``."""
         state = super().begin(*given, **named)
-        state.value_model = ScalarModel.from_policy(state.policy, self.zero_value_head, self.seed)
+        kind = ConfidenceModel if self.critic == "confidence" else ScalarModel
+        state.value_model = kind.from_policy(state.policy, self.zero_value_head, self.seed)
         groups = [
             {"params": trained(state.policy.model), "lr": self.learning_rate},
             {"params": trained(state.value_model), "lr": self.value_learning_rate},
@@ -125,20 +143,35 @@ class PPOConfig(RolloutConfig, kind="ppo"):
         state.numbers["kl_coef"] = self.kl_coef
         return state
 
+    def opening(self, state: TrainState) -> None:
+        """Train the value model on answers of the base, before step 1; there is no record of that."""
+        for batch in range(self.critic_warmup):
+            state.step = (
+                batch - self.critic_warmup
+            )  # problems of their own, unlike those of the run
+            buffer, _ = fill(self, state, self.collect(state))
+            generator = _shuffler(self, state)
+            for _ in range(self.epochs):
+                for part in _parts(self, buffer, generator):
+                    values = token_values(state.value_model, part.batch)
+                    fit = value_loss(values, part.values, part.earned, part.mask, clip=None)
+                    optimiser_step(state.optimizer, fit, self.max_grad_norm)
+        state.step = 0
+
     def update(self, state: TrainState, experience: Experience) -> dict[str, Any]:
         """All optimiser steps on one batch.
 
         Returns:
             ``kl_reward`` (−β·log-ratio, summed over an answer), ``kl_coef`` (of the next step),
-            ``explained_variance``; of the last epoch ``loss``, ``value_loss``, ``grad_norm``,
-            ``clip_fraction``, ``ratio_low``, ``ratio_high`` (extremes of ρ), ``ratio_outside`` (share of
-            tokens whose ρ has left [1−ε, 1+ε]), ``approx_kl`` (k3 of π_old and π per token, nats); and
-            ``epochs_done``.
+            ``explained_variance`` (of what was earned, by V before the update); of the last epoch
+            ``loss``, ``value_loss``, ``grad_norm``, ``clip_fraction``, ``ratio_low``, ``ratio_high``
+            (extremes of ρ), ``ratio_outside`` (share of tokens whose ρ has left [1−ε, 1+ε]),
+            ``approx_kl`` (k3 of π_old and π per token, nats); and ``epochs_done``.
         """
         if self.adaptive_kl is None:  # otherwise β goes its own way
             state.numbers["kl_coef"] = self.kl_coef
         buffer, kl_reward = fill(self, state, experience)
-        fitted = explained_variance(buffer.values, buffer.returns, buffer.mask)
+        fitted = explained_variance(buffer.values, buffer.earned, buffer.mask)
         left = 1 - state.step / self.steps if self.anneal else 1.0
         rates = (self.learning_rate, self.value_learning_rate)
         for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
@@ -163,7 +196,8 @@ class Buffer:
         batch: the rollouts.
         mask: [B, T], the trained tokens.
         values: V_old, [B, T].
-        advantages, returns: [B, T].
+        advantages, returns: A_t and A_t + V_old(s_t), [B, T].
+        earned: Σ γ^l·r_{t+l}, what really followed, without any V, [B, T].
     """
 
     batch: RolloutBatch
@@ -171,11 +205,12 @@ class Buffer:
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    earned: Tensor
 
     def groups(self, index: list[int]) -> "Buffer":
         """The part of the given groups."""
         rows = group_rows(torch.tensor(index, device=self.mask.device), self.batch.group_size)
-        parts = (self.mask, self.values, self.advantages, self.returns)
+        parts = (self.mask, self.values, self.advantages, self.returns, self.earned)
         return Buffer(self.batch.groups(index), *(x[rows] for x in parts))
 
 
@@ -188,32 +223,42 @@ def fill(config: PPOConfig, state: TrainState, experience: Experience) -> tuple[
     beta, ref_logprobs = state.numbers["kl_coef"], experience.reference.logprobs
     shaped = token_rewards(rewards, batch.old_logprobs, ref_logprobs, mask, beta, config.clamp_kl)
     kl_reward = float((shaped.sum(dim=1) - rewards).double().mean())
-    if config.whiten_rewards:
-        shaped = whiten(shaped, mask, shift_mean=False)
+    shaped = config.shaped(shaped, mask)
     advantages = gae(shaped, values, mask, config.gamma, config.lam)
     returns = advantages + values
+    earned = gae(shaped, torch.zeros_like(values), mask, config.gamma, 1.0)
     mask = config.trained_tokens(batch)
     if config.whiten_advantages == "batch":
         advantages = config.whitened(advantages, mask)
-    return Buffer(batch, mask, values, advantages, returns), kl_reward
+    return Buffer(batch, mask, values, advantages, returns, earned), kl_reward
 
 
 def _epochs(config: PPOConfig, state: TrainState, buffer: Buffer) -> dict[str, float]:
     """All optimiser steps on one buffer; metrics of the last epoch."""
-    generator = torch.Generator().manual_seed(1_000_003 * config.seed + state.step + 1)
+    generator = _shuffler(config, state)
     noted: list[dict[str, float]] = []
     done = 0
     for _ in range(config.epochs):
-        noted, done = [], done + 1
-        order = torch.randperm(len(buffer.batch.prompt_ids), generator=generator)
-        for index in order.tensor_split(config.minibatches):
-            noted.append(_minibatch(config, state, buffer.groups(index.tolist())))
+        parts = _parts(config, buffer, generator)
+        noted, done = [_minibatch(config, state, part) for part in parts], done + 1
         mean = {key: sum(n[key] for n in noted) / len(noted) for key in noted[0]}
         if config.target_kl is not None and mean["approx_kl"] > config.target_kl:
             break
     mean["ratio_low"] = min(n["ratio_low"] for n in noted)
     mean["ratio_high"] = max(n["ratio_high"] for n in noted)
     return {**mean, "epochs_done": done}
+
+
+def _shuffler(config: PPOConfig, state: TrainState) -> torch.Generator:
+    """Of the minibatches of one step."""
+    return torch.Generator().manual_seed(1_000_003 * config.seed + state.step + 1)
+
+
+def _parts(config: PPOConfig, buffer: Buffer, generator: torch.Generator) -> Iterator[Buffer]:
+    """The minibatches of one epoch: whole groups, in an order drawn anew."""
+    order = torch.randperm(len(buffer.batch.prompt_ids), generator=generator)
+    for index in order.tensor_split(config.minibatches):
+        yield buffer.groups(index.tolist())
 
 
 def _minibatch(config: PPOConfig, state: TrainState, part: Buffer) -> dict[str, float]:

@@ -164,7 +164,7 @@ def test_answers_are_never_written_over(folder: Path, answered: int) -> None:
     notebook["cells"][answered]["source"] = ["my own words"]
     stubs.write(notebook, path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="holds answers"):
+    with pytest.raises(ValueError, match="contains answers"):
         stubs.generate(folder)
     assert path.read_bytes() == before
 

@@ -433,7 +433,7 @@ def test_nothing_moves_when_every_group_agrees_or_the_choice_is_settled():
 @pytest.mark.parametrize("p", [0.0, 1.0, -0.1, 1.1, math.nan, [0.5, 0.0]])
 def test_pass_rates_outside_the_open_interval_are_refused(p):
     for function in (binary_rewards.std_multiplier, binary_rewards.std_multiplier_closed_form):
-        with pytest.raises(ValueError, match="p: expected a chance in "):
+        with pytest.raises(ValueError, match="p: expected a probability in "):
             function(p, 4)
     with pytest.raises(ValueError, match="p: expected"):
         binary_rewards.std_multiplier_limit(p)

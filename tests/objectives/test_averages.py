@@ -127,7 +127,7 @@ def test_an_empty_row_is_named(average):
 def test_empty_masks_are_refused():
     nothing = torch.zeros(2, 2, dtype=torch.bool)
     for average in (masked_mean, token_mean):
-        with pytest.raises(ValueError, match="mask: it selects nothing"):
+        with pytest.raises(ValueError, match="mask: it selects no token"):
             average(torch.zeros(2, 2), nothing)
     with pytest.raises(ValueError, match="mask"):
         completion_lengths(torch.zeros(0, 4, dtype=torch.bool))

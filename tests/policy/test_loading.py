@@ -278,7 +278,7 @@ class TestGguf:
             load_policy(tmp_path, "cpu")
 
     def test_no_file(self, tmp_path):
-        with pytest.raises(ValueError, match=r"no config\.json, so it holds no model$"):
+        with pytest.raises(ValueError, match=r"no config\.json, so it does not contain a model$"):
             load_policy(tmp_path, "cpu")
 
 

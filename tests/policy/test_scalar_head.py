@@ -11,7 +11,13 @@ from transformers import PreTrainedTokenizerFast
 from rlvr_lab.machine.memory import held_bytes
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.sampling import sample
-from rlvr_lab.policy.scalar_head import ScalarModel, answer_scores, token_values
+from rlvr_lab.policy.scalar_head import (
+    ConfidenceModel,
+    ScalarModel,
+    answer_scores,
+    confidence,
+    token_values,
+)
 from rlvr_lab.tasks.sums import Sums
 
 
@@ -137,3 +143,33 @@ def test_the_score_of_a_text_is_the_number_at_its_last_token():
             ids = torch.tensor([policy.tokenizer.encode(text, add_special_tokens=False)])
             alone = model(ids, torch.ones_like(ids))[0, -1]
             torch.testing.assert_close(score, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_confidence_is_that_of_the_digits_before_each_token(policy, batch) -> None:
+    counted = [i for w, i in policy.tokenizer.get_vocab().items() if w in list(string.digits)]
+    found = confidence(batch, counted)
+    for row in range(len(batch.texts)):
+        words = policy.tokenizer.convert_ids_to_tokens(batch.completion_ids[row].tolist())
+        seen = []
+        for t, word in enumerate(words):
+            expected = [min(seen), seen[-1]] if seen else [0.0, 0.0]
+            torch.testing.assert_close(found[row, t], torch.tensor(expected))
+            if word in list(string.digits) and batch.completion_mask[row, t]:
+                seen.append(float(batch.old_logprobs[row, t]))
+    assert float(found.min()) < -0.1
+
+
+def test_a_confident_value_depends_on_the_past_alone(policy, batch) -> None:
+    model = ConfidenceModel.from_policy(policy, zero_head=False, seed=1)
+    values = token_values(model, batch)
+    digit = model.counted[0]
+    ids, old = batch.completion_ids.clone(), batch.old_logprobs.clone()
+    ids[:, 3], old[:, 3] = digit, -3.0
+    other = token_values(
+        model, type(batch)(**{**vars(batch), "completion_ids": ids, "old_logprobs": old})
+    )
+    torch.testing.assert_close(values[:, :4], other[:, :4])
+    same_ids = type(batch)(**{**vars(batch), "completion_ids": ids, "old_logprobs": old - 1})
+    live = batch.completion_mask[:, 4]
+    assert not torch.allclose(other[live, 4], token_values(model, same_ids)[live, 4])
+    assert not token_values(ConfidenceModel.from_policy(policy), batch).any()

@@ -21,7 +21,7 @@ CONFIG = replace(PRESETS["grpo"], **TINY)
 KINDS = {
     "policy gradient, AdamW": CONFIG,
     "policy gradient, SGD": replace(CONFIG, optimizer="sgd", learning_rate=0.1, kl_coef=0.1),
-    "PPO": PPOConfig(**TINY, adaptive_kl=1.0, anneal=True, zero_value_head=False),
+    "PPO": PPOConfig(**TINY, critic_warmup=1, adaptive_kl=1.0, anneal=True, zero_value_head=False),
     "a variant of PPO": ShiftedValues(**TINY),
     "TRPO": TRPOConfig(**TINY, fisher_groups=1, cg_iterations=2),
     "pairs": DpoConfig(steps=4, pairs=64, batch_size=16, measure_every=1),

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference.adam import Adam
-from tests.reference.plain import Answer, clip_norm, entropy_of, frozen, logits_of, sample
+from tests.reference.plain import (
+    TOKENIZER,
+    Answer,
+    clip_norm,
+    entropy_of,
+    frozen,
+    logits_of,
+    sample,
+)
 from tests.reference.record import describe, exact_lengths, mean, reward
 
 CHARACTERS = string.digits + string.ascii_lowercase + "+.?=<>/_"
@@ -23,21 +31,46 @@ def score(scalar, text: str) -> Tensor:
 
 
 class Value(nn.Module):
-    """V(s): a body that starts as the policy's, and a linear head, of zeros or of small numbers."""
+    """V(s): a body that starts as the policy's, and a head that is a line or a small network.
+
+    The network also reads how probable the digits so far were: the smallest log π, and the latest.
+    """
 
     def __init__(self, config, model) -> None:
         super().__init__()
         self.body, width = copy.deepcopy(model.model), model.config.hidden_size
-        noise = torch.randn(width, generator=torch.Generator().manual_seed(config.seed))
-        start = 0 * noise if config.zero_value_head else noise / math.sqrt(width + 1)
-        self.head = nn.ParameterList([start[None], torch.zeros(1)])
+        self.confident, zero = config.critic == "confidence", 0 if config.zero_value_head else 1
+        generator = torch.Generator().manual_seed(config.seed)
+        if self.confident:
+            shapes = (64, width + 2), (1, 64)
+            first, last = (
+                torch.empty(s).uniform_(-(s[1] ** -0.5), s[1] ** -0.5, generator=generator)
+                for s in shapes
+            )
+            self.head = nn.ParameterList([first, torch.zeros(64), zero * last, torch.zeros(1)])
+        else:
+            noise = torch.randn(width, generator=generator)
+            start = zero * noise / math.sqrt(width + 1)
+            self.head = nn.ParameterList([start[None], torch.zeros(1)])
 
     def forward(self, answer: Answer) -> Tensor:
         """V of the state before each trained token."""
         ids = torch.tensor([answer.prompt_ids + answer.ids])
         hidden = self.body(input_ids=ids).last_hidden_state[0]
-        before = [len(answer.prompt_ids) + t - 1 for t in answer.trained]
-        return hidden[before] @ self.head[0][0] + self.head[1]
+        hidden = hidden[[len(answer.prompt_ids) + t - 1 for t in answer.trained]]
+        if not self.confident:
+            return hidden @ self.head[0][0] + self.head[1]
+        sure = torch.tensor([self.sure(answer, t) for t in answer.trained])
+        inner = torch.cat([hidden, sure], dim=1) @ self.head[0].T + self.head[1]
+        return 3 * (inner.clamp(min=0) @ self.head[2][0] + self.head[3])
+
+    @staticmethod
+    def sure(answer: Answer, t: int) -> list[float]:
+        """The smallest and the latest log π of the digits that were chosen before token t."""
+        words = TOKENIZER.convert_ids_to_tokens(answer.ids)
+        seen = [s for s in answer.trained if s < t and words[s] in string.digits]
+        found = [float(answer.old[s]) for s in seen]
+        return [min(found), found[-1]] if found else [0.0, 0.0]
 
 
 @dataclass
@@ -50,18 +83,32 @@ class Row:
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    earned: Tensor
 
 
 def flat(rows: list[Row], name: str) -> Tensor:
     return torch.cat([getattr(row, name) for row in rows])
 
 
-def whitened(x: Tensor, shift: bool = True, zeros: int = 0) -> Tensor:
-    """(x − mean)/std, ``zeros`` more numbers counted as 0; without the shift the mean is put back."""
+def moments(x: Tensor, zeros: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and std, ``zeros`` more numbers counted as 0."""
     whole = torch.cat([x, torch.zeros(zeros)])
-    centre = whole.mean()
-    std = ((whole - centre) ** 2).mean().sqrt()
-    return (x - centre) / (std + 1e-8) + (0 if shift else centre)
+    return whole.mean(), ((whole - whole.mean()) ** 2).mean().sqrt()
+
+
+def whitened(x: Tensor, in_mean: int = 0, in_std: int = 0) -> Tensor:
+    """(x − mean)/std, with so many zeros counted in the mean and in the std."""
+    return (x - moments(x, in_mean)[0]) / (moments(x, in_std)[1] + 1e-8)
+
+
+def reshaped(config, x: Tensor) -> Tensor:
+    """Token rewards as GAE reads them: whitened with the mean put back, or one half of that."""
+    centre, std = moments(x)
+    if config.KIND == "ppo-scaled-rewards":
+        return x / (std + 1e-8)
+    if config.KIND == "ppo-taxed-rewards":
+        return x + std * centre * (1 - 1 / (std + 1e-8))
+    return (x - centre) / (std + 1e-8) + centre if config.whiten_rewards else x
 
 
 def advantages(config, rewards: Tensor, values: Tensor) -> Tensor:
@@ -104,9 +151,7 @@ class Run:
             paid.append(float(per_token.sum()))
             per_token[-1] += earned
             shaped.append(per_token)
-        if config.whiten_rewards:
-            lengths = [len(r) for r in shaped]
-            shaped = whitened(torch.cat(shaped), shift=False).split(lengths)
+        shaped = reshaped(config, torch.cat(shaped)).split([len(r) for r in shaped])
         rows = [self.row(answer, r) for answer, r in zip(answers, shaped, strict=True)]
         if config.whiten_advantages == "batch":
             parts = whitened(flat(rows, "advantages")).split([len(row.tokens) for row in rows])
@@ -123,7 +168,10 @@ class Run:
         forgets = "end-untrained" in self.config.KIND and not answer.truncated and n > 1
         keep = slice(0, n - 1 if forgets else n)
         tokens, old = answer.trained[keep], answer.old[answer.trained][keep]
-        return Row(answer, tokens, old, values[keep], gain[keep], (gain + values)[keep])
+        power = self.config.gamma ** torch.arange(n)
+        earned = torch.stack([power[: n - t] @ rewards[t:] for t in range(n)])
+        kept = (x[keep] for x in (values, gain, gain + values, earned))
+        return Row(answer, tokens, old, *kept)
 
     def minibatch(self, rows: list[Row], width: int) -> dict[str, float]:
         """One step of both models on some rows."""
@@ -138,8 +186,10 @@ class Run:
         v = torch.cat([self.value(row.answer)[: len(row.tokens)] for row in rows])
         gain, target, near = (flat(rows, n) for n in ("advantages", "returns", "values"))
         if config.whiten_advantages == "minibatch":
-            padding = len(rows) * width - len(gain) if "padded" in config.KIND else 0
-            gain = whitened(gain, zeros=padding)
+            padding = len(rows) * width - len(gain)
+            in_mean = config.KIND in ("ppo-padded-whitening", "ppo-padded-mean")
+            in_std = config.KIND in ("ppo-padded-whitening", "ppo-padded-scale")
+            gain = whitened(gain, padding * in_mean, padding * in_std)
         ratio = (logp - flat(rows, "old")).exp()
         surrogate = -torch.minimum(ratio * gain, ratio.clamp(1 - eps, 1 + eps) * gain).mean()
         error = (v - target) ** 2
@@ -172,9 +222,33 @@ class Run:
         value.step(found[len(policy.parameters) :])
         return norm
 
+    def parts(self, rows: list[Row], generator) -> list[list[Row]]:
+        """The minibatches of one epoch."""
+        size = self.config.group_size
+        order = torch.randperm(self.config.prompts_per_step, generator=generator)
+        return [
+            [rows[g * size + i] for g in part.tolist() for i in range(size)]
+            for part in order.tensor_split(self.config.minibatches)
+        ]
+
+    def warm_up(self) -> None:
+        """Fit the value model to what the base's answers earn; steps -n + 1 to 0."""
+        config, value = self.config, self.adams[1]
+        value.rate = config.value_learning_rate
+        for step in range(1 - config.critic_warmup, 1):
+            answers = sample(config, self.model, self.task, step)
+            rows, _ = self.fill(answers, self.earned(answers)[0])
+            generator = torch.Generator().manual_seed(1_000_003 * config.seed + step)
+            for _ in range(config.epochs):
+                for part in self.parts(rows, generator):
+                    v = torch.cat([self.value(row.answer)[: len(row.tokens)] for row in part])
+                    loss = ((v - flat(part, "earned")) ** 2).mean() / 2
+                    found = torch.autograd.grad(loss, value.parameters)
+                    value.step(clip_norm(list(found), config.max_grad_norm)[0])
+
     def epochs(self, rows: list[Row], step: int) -> dict[str, float]:
         """All minibatches of all epochs; the metrics are those of the last epoch."""
-        config, size = self.config, self.config.group_size
+        config = self.config
         left = 1 - (step - 1) / config.steps if config.anneal else 1.0
         rates = config.learning_rate, config.value_learning_rate
         for adam, rate in zip(self.adams, rates, strict=True):
@@ -184,12 +258,7 @@ class Run:
         done = 0
         for _ in range(config.epochs):
             done += 1
-            order = torch.randperm(config.prompts_per_step, generator=generator)
-            parts = [
-                [rows[g * size + i] for g in part.tolist() for i in range(size)]
-                for part in order.tensor_split(config.minibatches)
-            ]
-            notes = [self.minibatch(part, width) for part in parts]
+            notes = [self.minibatch(part, width) for part in self.parts(rows, generator)]
             found = {name: mean([n[name] for n in notes]) for name in notes[0]}
             if config.target_kl is not None and found["approx_kl"] > config.target_kl:
                 break
@@ -204,7 +273,7 @@ class Run:
         rewards, scores = self.earned(answers)
         rows, kl_reward = self.fill(answers, rewards)
         exact = exact_lengths(config, self.model)
-        target, error = flat(rows, "returns"), flat(rows, "returns") - flat(rows, "values")
+        target, error = flat(rows, "earned"), flat(rows, "earned") - flat(rows, "values")
         spread = float(((target - target.mean()) ** 2).mean())
         missed = float(((error - error.mean()) ** 2).mean())
         common = describe(config, answers, self.anchor, every_row=True, scores=scores)

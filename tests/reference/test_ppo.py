@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
-from rlvr_lab.experiments.ppo_details import EndUntrained, PaddedWhitening, ShiftedValues
+from rlvr_lab.experiments.ppo_details import (
+    EndUntrained,
+    PaddedMean,
+    PaddedScale,
+    PaddedWhitening,
+    ScaledRewards,
+    ShiftedValues,
+    TaxedRewards,
+)
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Problem
@@ -28,6 +36,7 @@ SMALL = PPOConfig(
     max_new_tokens=8,
     learning_rate=2e-3,
     value_learning_rate=5e-3,
+    critic_warmup=0,
     zero_value_head=False,
     device="cpu",
 )
@@ -45,6 +54,10 @@ RAW = replace(
 CASES = {
     "plain": SMALL,
     "zero head": replace(RAW, zero_value_head=True, seed=2),
+    "linear critic": replace(SMALL, critic="linear"),
+    "linear, warm": replace(RAW, critic="linear", critic_warmup=2, max_grad_norm=0.5),
+    "warm": replace(SMALL, critic_warmup=2, steps=1),
+    "warm from 0": replace(RAW, zero_value_head=True, critic_warmup=3, anneal=True, gamma=0.9),
     "no whitening": replace(SMALL, whiten_advantages="none", gamma=0.9, lam=0.5),
     "batch whitening": replace(RAW, whiten_advantages="batch"),
     "whitened rewards": replace(RAW, whiten_rewards=True, lam=1.0),
@@ -69,6 +82,10 @@ CASES = {
         EndUntrained, SMALL, whiten_advantages="batch", rewards={"accuracy": 1.0, "format": 0.5}
     ),
     "padding": bugged(PaddedWhitening, SMALL),
+    "padded mean": bugged(PaddedMean, RAW),
+    "padded scale": bugged(PaddedScale, RAW),
+    "scaled rewards": bugged(ScaledRewards, RAW),
+    "taxed rewards": bugged(TaxedRewards, RAW),
     "lab": replace(LAB, epochs=3, kl_coef=0.1),
     "lab, tossed": replace(
         LAB, world_options={"p_right": 0.3}, base="lab", seed=4, whiten_advantages="none"
@@ -107,6 +124,7 @@ def compare(config: PPOConfig, task=None) -> list[dict]:
     own_task = task or (Sums() if config.world == "sums" else LengthLab(**config.world_options))
     run = Run(config, mine, own_task, judge and judge.model.double())
     records = []
+    run.warm_up()
     for theirs in train(config, state=state):
         assert_same_record(run.record(len(records) + 1), theirs)
         assert_same_weights(run.model, state.policy.model)

@@ -76,7 +76,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("compared with the average J", lambda x, r: softmax_gradient(x, r, centre=0.0)),
         seeded("plain mean", lambda x, r: softmax_gradient(x, r, centre=r.mean())),
         seeded(
-            "chance of the answer itself",
+            "probability of the answer itself",
             lambda x, r: softmax_gradient(x, r, weight=torch.ones(())),
         ),
         seeded("sign is flipped", lambda x, r: -softmax_gradient(x, r)),
@@ -91,7 +91,10 @@ BANK: dict[str, list[Seeded]] = {
         seeded("sign is flipped", lambda lp, r, b, m: -reinforce(lp, r - b, m)),
         seeded("baseline is not used", lambda lp, r, b, m: reinforce(lp, r, m)),
         seeded("baseline is added", lambda lp, r, b, m: reinforce(lp, r + b, m)),
-        seeded("padding is added up", lambda lp, r, b, m: reinforce(lp, r - b, torch.ones_like(m))),
+        seeded(
+            "padding is included in the sum",
+            lambda lp, r, b, m: reinforce(lp, r - b, torch.ones_like(m)),
+        ),
         seeded("divided by its length", lambda lp, r, b, m: reinforce(lp, (r - b) / m.sum(1), m)),
         seeded(
             "all tokens are averaged",
@@ -104,16 +107,18 @@ BANK: dict[str, list[Seeded]] = {
         ),
         seeded("a detach is missing", reinforce_with_gradient_in_rewards),
         seeded("no gradient flows", reinforce_without_gradient),
-        seeded("one number an answer", lambda lp, r, b, m: -(r - b).detach() * (lp * m).sum(dim=1)),
+        seeded(
+            "one number per answer", lambda lp, r, b, m: -(r - b).detach() * (lp * m).sum(dim=1)
+        ),
     ],
     "check_reward_to_go": [
         seeded("over the past", reward_so_far),
         seeded("γ is not used", lambda r, m, g: reward_to_go(r * m, m, 1.0)),
         seeded("counts from the first token", discounted_from_the_start),
         seeded("own reward is missing", later_rewards_only),
-        seeded("once too often", lambda r, m, g: g * reward_to_go(r * m, m, g)),
+        seeded("one time too many", lambda r, m, g: g * reward_to_go(r * m, m, g)),
         seeded("on padding are counted", lambda r, m, g: reward_to_go(r, m, g) * m),
-        seeded("neither is padding kept out", reward_to_go),
+        seeded("padding is in the sum, and", reward_to_go),
         seeded(
             "does not come out as 0", lambda r, m, g: torch.where(m, reward_to_go(r * m, m, g), r)
         ),
@@ -127,7 +132,7 @@ BANK: dict[str, list[Seeded]] = {
     "check_optimal_baseline": [
         seeded("mean reward", lambda s, r: r.mean()),
         seeded("*squared* lengths", lambda s, r: baseline(s.norm(dim=1), r)),
-        seeded("never divided out", lambda s, r: ((s**2).sum(1) * r).sum()),
+        seeded("not divided by the sum", lambda s, r: ((s**2).sum(1) * r).sum()),
         seeded("denominator is missing", lambda s, r: ((s**2).sum(1) * r).mean()),
         seeded("upside down: short", lambda s, r: baseline(1 / (s**2).sum(1), r)),
         seeded("before they are squared", lambda s, r: baseline(s.sum(1) ** 2, r)),

@@ -100,15 +100,15 @@ def value_loss_without_detach(v, old, returns, mask, clip):
 BANK: dict[str, list[Seeded]] = {
     "check_clip_slope": [
         seeded("everywhere outside", lambda q, a, e: torch.where(outside(q, e), 0.0, a)),
-        seeded("there is no clip", lambda q, a, e: a.clone()),
+        seeded("clip is missing", lambda q, a, e: a.clone()),
         seeded("cases are exchanged", wrong_way),
-        seeded("only the upper end", lambda q, a, e: torch.where(q > 1 + e, 0.0, a)),
-        seeded("only the lower end", lambda q, a, e: torch.where(q < 1 - e, 0.0, a)),
+        seeded("only the upper bound", lambda q, a, e: torch.where(q > 1 + e, 0.0, a)),
+        seeded("only the lower bound", lambda q, a, e: torch.where(q < 1 - e, 0.0, a)),
         seeded("value of the objective", objective),
         seeded("multiplied by the ratio", lambda q, a, e: q * slope(q, a, e)),
         seeded("sign is flipped", lambda q, a, e: -slope(q, a, e)),
         seeded("1 or 0", lambda q, a, e: (slope(q, a, e) != 0).double()),
-        seeded("no slope at all", lambda q, a, e: torch.where(a > 0, slope(q, a, e), 0.0)),
+        seeded("get a slope of 0", lambda q, a, e: torch.where(a > 0, slope(q, a, e), 0.0)),
         seeded("stopped with RuntimeError", slope_without_cases),
     ],
     "check_token_rewards": [
@@ -117,30 +117,33 @@ BANK: dict[str, list[Seeded]] = {
         seeded("every token", lambda r, n, o, m, b: (toll(n, o, m, b) + r[:, None]) * m),
         seeded("first token", lambda r, n, o, m, b: pay_column(toll(n, o, m, b), r, 0)),
         seeded("one place before", lambda r, n, o, m, b: pay(toll(n, o, m, b), r, m, shift=-1)),
-        seeded("padding pays", lambda r, n, o, m, b: pay(-b * (n - o), r, m)),
+        seeded("penalty is also on padding", lambda r, n, o, m, b: pay(-b * (n - o), r, m)),
         seeded("β is not used", lambda r, n, o, m, b: pay(toll(n, o, m, 1.0), r, m)),
         seeded("multiplies the reward", lambda r, n, o, m, b: b * pay(toll(n, o, m, 1.0), r, m)),
-        seeded("does not pay the toll", lambda r, n, o, m, b: pay_instead(toll(n, o, m, b), r, m)),
+        seeded(
+            "last token has no KL penalty",
+            lambda r, n, o, m, b: pay_instead(toll(n, o, m, b), r, m),
+        ),
         seeded(
             "the whole answer",
             lambda r, n, o, m, b: pay(0 * n, r + toll(n, o, m, b).sum(1), m),
         ),
-        seeded("no KL in it", lambda r, n, o, m, b: pay(0 * n, r, m)),
+        seeded("KL penalty is missing", lambda r, n, o, m, b: pay(0 * n, r, m)),
         seeded("clamp", lambda r, n, o, m, b: pay(-b * (n - o).clamp(min=0) * m, r, m)),
-        seeded("one number an answer", lambda r, n, o, m, b: r + toll(n, o, m, b).sum(1)),
+        seeded("one number per answer", lambda r, n, o, m, b: r + toll(n, o, m, b).sum(1)),
     ],
     "check_gae": [
         seeded("λ is missing", lambda r, v, m, g, k: gae_right(r, v, m, g, k, decay=g)),
         seeded("γ is missing", lambda r, v, m, g, k: gae_right(r, v, m, g, k, decay=k)),
         seeded("not discounted", lambda r, v, m, g, k: gae_right(r, v, m, g, k, gamma_next=1.0)),
         seeded("padding is in the recursion", lambda r, v, m, g, k: gae(r, v, m, g, k, keep=False)),
-        seeded("stands on padding", gae),
+        seeded("a value on padding", gae),
         seeded("its own value", lambda r, v, m, g, k: gae_right(r, v, m, g, k, end="itself")),
         seeded("returns A + V", lambda r, v, m, g, k: (gae_right(r, v, m, g, k) + v) * m),
-        seeded("surprise of one step", lambda r, v, m, g, k: gae_right(r, v, m, g, k, decay=0.0)),
-        seeded("is not taken off", lambda r, v, m, g, k: gae_right(r, v, m, g, k, take_off=False)),
+        seeded("later δ are missing", lambda r, v, m, g, k: gae_right(r, v, m, g, k, decay=0.0)),
+        seeded("is not subtracted", lambda r, v, m, g, k: gae_right(r, v, m, g, k, take_off=False)),
         seeded("runs forwards", gae_forwards),
-        seeded("values are not in it", lambda r, v, m, g, k: gae_right(r, 0 * v, m, g, k, decay=g)),
+        seeded("values are missing", lambda r, v, m, g, k: gae_right(r, 0 * v, m, g, k, decay=g)),
     ],
     "check_value_loss": [
         seeded(
@@ -148,7 +151,7 @@ BANK: dict[str, list[Seeded]] = {
             lambda v, o, r, m, e: 0.5 * (torch.minimum(*errors(v, o, r, e)) * m).sum() / m.sum(),
         ),
         seeded(
-            "there is no clip",
+            "clip is missing",
             lambda v, o, r, m, e: 0.5 * (errors(v, o, r, e)[0] * m).sum() / m.sum(),
         ),
         seeded(
@@ -161,11 +164,11 @@ BANK: dict[str, list[Seeded]] = {
             lambda v, o, r, m, e: 0.5 * torch.maximum(*errors(v, o, r, e)).mean(),
         ),
         seeded(
-            "counted below the line",
+            "counted in the denominator",
             lambda v, o, r, m, e: 0.5 * (torch.maximum(*errors(v, o, r, e)) * m).mean(),
         ),
         seeded(
-            "averaged by itself first",
+            "averaged separately first",
             lambda v, o, r, m, e: (
                 0.5 * ((torch.maximum(*errors(v, o, r, e)) * m).sum(1) / m.sum(1)).mean()
             ),
@@ -177,7 +180,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("no gradient flows", lambda *a: value_loss(*a).detach()),
     ],
     "check_state_columns": [
-        seeded("already seen", lambda v, p: v[:, p:]),
+        seeded("already read", lambda v, p: v[:, p:]),
         seeded("one token too early", lambda v, p: v[:, p - 2 : -2]),
         seeded("reversed", lambda v, p: v[:, p - 1 : -1].flip(1)),
         seeded("prompt's columns", lambda v, p: v[:, : v.shape[1] - p]),

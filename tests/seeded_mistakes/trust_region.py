@@ -124,9 +124,11 @@ BANK: dict[str, list[Seeded]] = {
             "padding is in", lambda n, o, r, m: importance(weights_of(n, o, torch.ones_like(m)), r)
         ),
         seeded("GSPO", lambda n, o, r, m: importance((((n - o) * m).sum(1) / m.sum(1)).exp(), r)),
-        seeded("added up; chances", lambda n, o, r, m: importance(((n - o).exp() * m).sum(1), r)),
         seeded(
-            "averaged; chances",
+            "added up; probabilities", lambda n, o, r, m: importance(((n - o).exp() * m).sum(1), r)
+        ),
+        seeded(
+            "averaged; probabilities",
             lambda n, o, r, m: importance(((n - o).exp() * m).sum(1) / m.sum(1), r),
         ),
         seeded("first token", lambda n, o, r, m: importance((n - o)[:, 0].exp(), r)),
@@ -145,14 +147,14 @@ BANK: dict[str, list[Seeded]] = {
                 importance(weights_of(n, o, m), r)[1] / len(r),
             ),
         ),
-        seeded("changed places", lambda n, o, r, m: importance(weights_of(n, o, m), r)[::-1]),
+        seeded("are exchanged", lambda n, o, r, m: importance(weights_of(n, o, m), r)[::-1]),
         seeded("must return 2 numbers", lambda n, o, r, m: importance(weights_of(n, o, m), r)[0]),
     ],
     "check_fisher_product": [
         seeded("diagonal of the matrix", lambda p, v, d: p * v + d * v),
         seeded("wrong sign", lambda p, v, d: p * v + p * (p @ v) + d * v),
         seeded("diagonal is missing", lambda p, v, d: d * v - p * (p @ v)),
-        seeded("multiplied by its chance", lambda p, v, d: v - p @ v + d * v),
+        seeded("multiplied by its probability", lambda p, v, d: v - p @ v + d * v),
         seeded("plain mean", lambda p, v, d: p * (v - v.mean()) + d * v),
         seeded("damping is missing", lambda p, v, d: fisher(p, v, 0.0)),
         seeded("added to every entry", lambda p, v, d: fisher(p, v, 0.0) + d),
@@ -172,7 +174,7 @@ BANK: dict[str, list[Seeded]] = {
             "matrix belongs between",
             lambda f, b, k: conjugate(f, b, k, alpha=lambda r, p, i: (r @ r) / (p @ p)),
         ),
-        seeded("never updated", stale_residual),
+        seeded("residual is not updated", stale_residual),
         seeded("residual is returned", lambda f, b, k: conjugate(f, b, k, give="r")),
         seeded("direction is returned", lambda f, b, k: conjugate(f, b, k, give="p")),
         seeded("too few", lambda f, b, k: conjugate(f, b, k - 1)),
@@ -181,17 +183,17 @@ BANK: dict[str, list[Seeded]] = {
     ],
     "check_step_size": [
         seeded("½ of the quadratic", lambda x, f, kl: math.sqrt(kl / (x @ f))),
-        seeded("wrong way", lambda x, f, kl: math.sqrt(0.5 * kl / (x @ f))),
+        seeded("wrong side", lambda x, f, kl: math.sqrt(0.5 * kl / (x @ f))),
         seeded("root is missing", lambda x, f, kl: 2 * kl / (x @ f)),
         seeded("measures the step in parameters", lambda x, f, kl: math.sqrt(2 * kl / (x @ x))),
         seeded("upside down", lambda x, f, kl: math.sqrt((x @ f) / (2 * kl))),
-        seeded("in it twice", lambda x, f, kl: math.sqrt(2 * kl / (f @ f))),
-        seeded("no root", lambda x, f, kl: 2 * kl / math.sqrt(x @ f)),
+        seeded("used twice", lambda x, f, kl: math.sqrt(2 * kl / (f @ f))),
+        seeded("not under the root", lambda x, f, kl: 2 * kl / math.sqrt(x @ f)),
         seeded("wrong shape", lambda x, f, kl: math.sqrt(2 * kl / (x @ f)) * x),
     ],
     "check_line_search": [
-        seeded("KL is not looked at", lambda *a: search(*a, good=lambda g, kl, d: g > 0)),
-        seeded("gain is not looked at", lambda *a: search(*a, good=lambda g, kl, d: kl <= d)),
+        seeded("KL is not checked", lambda *a: search(*a, good=lambda g, kl, d: g > 0)),
+        seeded("gain is not checked", lambda *a: search(*a, good=lambda g, kl, d: kl <= d)),
         seeded("both must hold", lambda *a: search(*a, good=lambda g, kl, d: g > 0 or kl <= d)),
         seeded("exactly δ", lambda *a: search(*a, good=lambda g, kl, d: g > 0 and kl < d)),
         seeded(

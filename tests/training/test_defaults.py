@@ -54,6 +54,8 @@ CONFIGS = {
         "minibatches": 2,
         "learning_rate": 3e-4,
         "value_learning_rate": 1e-3,
+        "critic": "confidence",
+        "critic_warmup": 10,
         "adam_eps": 1e-5,
         "anneal": False,
         "whiten_advantages": "minibatch",

@@ -17,7 +17,10 @@ CASES = {
         replace(PRESETS["grpo"], **TINY),
         {"average": "constant", "divide_by_std": False, "rewards": {"accuracy": 1.0}},
     ),
-    "PPO": (PPOConfig(**TINY), {"epochs": 1, "clip": 0.05, "kl_coef": 0.5, "learning_rate": 1e-3}),
+    "PPO": (
+        PPOConfig(**TINY, critic_warmup=1),
+        {"epochs": 1, "clip": 0.05, "kl_coef": 0.5, "learning_rate": 1e-3},
+    ),
     "TRPO": (TRPOConfig(**TINY, fisher_groups=1), {"max_kl": 0.001, "natural": False}),
     "pairs": (DpoConfig(steps=3, pairs=50, measure_every=1), {"beta": 1.0, "learning_rate": 1e-2}),
     "a proxy": (ProxyConfig(steps=3, pairs=50, batch_size=32), {"kl_coef": 1.0}),
@@ -62,7 +65,7 @@ def test_what_a_run_began_with_stays(name: str) -> None:
 # ------------------------------------------------------------------------ rates and weights
 
 FEW = {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_new_tokens": 6, "device": "cpu"}
-PPO = PPOConfig(**FEW, kl_coef=0.1)
+PPO = PPOConfig(**FEW, kl_coef=0.1, critic_warmup=0)
 PAIRS = DpoConfig(steps=2, pairs=20, batch_size=4, measure_every=1)
 
 

@@ -16,7 +16,7 @@ from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.ppo import PPOConfig, fill, policy_loss
 from rlvr_lab.training.rollouts import collect
 
-SMALL = PPOConfig(steps=2, prompts_per_step=4, group_size=4, device="cpu")
+SMALL = PPOConfig(steps=2, prompts_per_step=4, group_size=4, critic_warmup=0, device="cpu")
 
 
 def filled(config: PPOConfig):

@@ -38,7 +38,9 @@ BOUNDS = {
     PPOConfig: {
         "epochs": COUNT,
         "minibatches": COUNT,
-        **dict.fromkeys(("value_coef", "entropy_coef", "kl_coef", "adam_eps"), WEIGHT),
+        **dict.fromkeys(
+            ("value_coef", "entropy_coef", "kl_coef", "adam_eps", "critic_warmup"), WEIGHT
+        ),
         "clip": ("not negative", [-TINY], [NOTHING, 1.0]),
         **dict.fromkeys(("learning_rate", "value_learning_rate"), POSITIVE),
         **dict.fromkeys(("value_clip", "max_grad_norm", "target_kl", "adaptive_kl"), OPTIONAL),
@@ -132,5 +134,11 @@ FIXED = ("steps", "seed", "world", "world_options", "base", "device")
 def test_what_a_live_change_must_leave_alone() -> None:
     assert set(RolloutConfig.FIXED) == set(TRPOConfig.FIXED) == set(FIXED)
     assert set(PolicyGradientConfig.FIXED) == {*FIXED, "optimizer"}
-    assert set(PPOConfig.FIXED) == {*FIXED, "adam_eps", "zero_value_head"}
+    assert set(PPOConfig.FIXED) == {
+        *FIXED,
+        "adam_eps",
+        "zero_value_head",
+        "critic",
+        "critic_warmup",
+    }
     assert set(DpoConfig.FIXED) == {"steps", "seed", "pairs", "flip", "length_bias", "stop"}

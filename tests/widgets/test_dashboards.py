@@ -19,6 +19,7 @@ from rlvr_lab.widgets import dashboards, words
 from rlvr_lab.widgets import live_figures as live
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.dashboards import TrainingDashboard
+from rlvr_lab.widgets.grpo import draw_exact_grpo, exact_grpo_dashboard
 from rlvr_lab.widgets.live_figures import ExactDashboard, exact_dashboard, watch
 
 PNG = b"\x89PNG"
@@ -393,6 +394,24 @@ def test_the_two_switches() -> None:
     controls.widgets["preset"].value = "rloo"
     assert std.disabled
     assert controls.config().divide_by_std is False
+
+
+def test_the_kl_has_a_place_and_an_estimator() -> None:
+    controls = Controls(None, PRESETS)
+    assert (controls.config().kl_in, controls.config().kl_estimator) == ("loss", "k3")
+    controls.widgets["kl_in"].value = "reward"
+    controls.widgets["estimator"].value = "k2"
+    assert (controls.config().kl_in, controls.config().kl_estimator) == ("reward", "k2")
+    controls.widgets["preset"].value = "rloo"
+    assert controls.config() == PRESETS["rloo"]
+
+
+def test_the_exact_dashboard_of_grpo_says_what_it_draws() -> None:
+    panel = exact_grpo_dashboard()
+    values = {name: widget.value for name, widget in panel.controls.items()}
+    figure, words = draw_exact_grpo(**values | {"beta": 1.0})
+    assert "β = 1 (k3 in the loss)" in words and "after 25 steps" in words
+    assert [ax.get_xlabel() for ax in figure.axes] == ["step", "step"]
 
 
 def test_epsilon_keeps_the_gap_between_its_sides() -> None:
