@@ -81,11 +81,9 @@ def kl_curves(recording: Recording, name: str, key: str) -> Float[np.ndarray, "S
     Raises:
         ValueError: when the recording has no run of this variant.
     """
-    runs = {run.config.seed: run for run in recording.runs}
-    seeds = sorted(runs)
-    found = [
-        run for seed in seeds for run in recording.runs if run.config == kl_variant(name, seed)
-    ]
+    wanted = {seed: kl_variant(name, seed) for seed in {run.config.seed for run in recording.runs}}
+    found = [run for run in recording.runs if run.config == wanted[run.config.seed]]
+    found.sort(key=lambda run: run.config.seed)
     return Recording(found).curves(key)
 
 

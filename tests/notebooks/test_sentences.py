@@ -31,7 +31,7 @@ def sentences(markdown: str) -> list[str]:
     """The sentences of a Markdown text, without formulas, code and links."""
     text = re.sub(r"```.*?```|\$\$.*?\$\$", " ", markdown, flags=re.DOTALL)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    found = (" ".join(part.split()).strip("#*_ |") for part in SENTENCE.split(text))
+    found = (" ".join(part.split()).strip("#*_ |-") for part in SENTENCE.split(text))
     return [part for part in found if part]
 
 
