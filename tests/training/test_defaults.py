@@ -73,6 +73,7 @@ CONFIGS = {
     TRPOConfig: {
         **ROLLOUTS,
         "max_kl": 0.02,
+        "delta_schedule": "constant",
         "damping": 0.3,
         "cg_iterations": 5,
         "fisher_groups": 4,

@@ -130,7 +130,7 @@ def test_a_senseless_setting_is_named(field, value):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"world": "chess"}, "world: must be one of sums, lab, letters"),
+        ({"world": "chess"}, "world: must be one of sums, lab, codes, letters"),
         ({"world": "lab", "world_options": {"colour": 1}}, "world_options: lab has no 'colour'"),
         ({"world": "lab", "world_options": {"p_right": 1.0}}, "p_right: must lie"),
         ({"rewards": {}}, "rewards: must be names with finite weights"),
