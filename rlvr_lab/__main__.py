@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         out = data / "runs" / f"{study.file}.json"
         command = add(name, _measure, study.what, seeds=study.seeds, first=0, out=out)
         command.set_defaults(study=study)
+        command.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
     command.add_argument("variant", choices=list(VARIANTS))
@@ -232,7 +233,7 @@ def _progress(record: dict[str, Any]) -> str:
 def _measure(options: argparse.Namespace) -> int:
     """Save the recording after each of its runs, so that an interruption keeps what is done."""
     runs: list[Run] = []
-    for run in tqdm(options.study.measure(options.seeds, first=options.first), unit="run"):
+    for run in tqdm(options.study.runs(options.seeds, options.first, options.only), unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(options.out)
     print(f"recording: {options.out}")

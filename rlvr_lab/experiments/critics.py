@@ -4,7 +4,7 @@ The table knows what a perfect reader of the sums' form would know: in which par
 stands, how many running sums are still missing, and whether the last one is correct.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,12 @@ class WatchedPPO(PPOConfig, kind="ppo-watched"):
         return {**found, "lookup_variance": lookup_variance(state, experience)}
 
 
-def measure_critics(seeds: int, steps: int = 20, first: int = 0) -> Iterator[Run]:
+def measure_critics(
+    seeds: int,
+    critics: Mapping[str, dict[str, Any]] = CRITICS,
+    first: int = 0,
+    steps: int = 20,
+) -> Iterator[Run]:
     """The same run with each critic and the seeds from ``first`` on."""
-    for change in CRITICS.values():
+    for change in critics.values():
         yield from record(WatchedPPO(steps=steps, seed=first, **change), seeds, digits=4).runs

@@ -24,8 +24,8 @@ from rlvr_lab.training.state import TrainState
 
 __all__ = ["BASE", "DETAILS", "Detail", "measure_details"]
 
-BASE = PPOConfig(steps=20, prompts_per_step=8, epochs=3)
-LAST = 5  # the final figures are means over so many steps
+BASE = PPOConfig(steps=10, prompts_per_step=8, epochs=3, critic_warmup=3)
+LAST = 3  # the final figures are means over so many steps
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""The comparisons of several configurations that the command line can record again."""
+"""The comparisons of several variants that the command line can record again."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from rlvr_lab.experiments.baselines import measure_baselines
-from rlvr_lab.experiments.critics import measure_critics
-from rlvr_lab.experiments.kl_runs import measure_kl_runs
-from rlvr_lab.experiments.ppo_details import measure_details
-from rlvr_lab.experiments.trust_region import measure_stall
+from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
+from rlvr_lab.experiments.critics import CRITICS, measure_critics
+from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
+from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
+from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.records.runs import Run
 
 __all__ = ["STUDIES", "Study"]
@@ -18,22 +18,45 @@ class Study(NamedTuple):
 
     Attributes:
         what: it measures, for the command line's help.
-        measure: (number of seeds, first=first seed) → its runs, one by one.
+        variants: name → variant, in the form that ``measure`` takes.
+        measure: (number of seeds, variants, first seed) → its runs, one by one.
         seeds: number of seeds that the course records.
         file: name of the recording under ``data/runs``.
     """
 
     what: str
-    measure: Callable[..., Iterator[Run]]
+    variants: Mapping[str, Any]
+    measure: Callable[[int, Mapping[str, Any], int], Iterator[Run]]
     seeds: int
     file: str
 
+    def runs(self, seeds: int, first: int = 0, only: list[str] | None = None) -> Iterator[Run]:
+        """The runs of all variants, or of those named in ``only``.
+
+        Raises:
+            ValueError: when ``only`` names a variant that does not exist.
+        """
+        names = only or list(self.variants)
+        if unknown := [name for name in names if name not in self.variants]:
+            raise ValueError(f"only: {unknown[0]!r} is none of {', '.join(self.variants)}")
+        return self.measure(seeds, {name: self.variants[name] for name in names}, first)
+
 
 STUDIES = {
-    "baselines": Study("train with and without a baseline", measure_baselines, 5, "baselines"),
-    "trpo-stall": Study("why a fixed trust region stalls", measure_stall, 5, "trpo_stall"),
-    "ppo-details": Study("PPO's implementation details", measure_details, 5, "ppo_details"),
-    "ppo-critics": Study("what PPO's critics explain", measure_critics, 5, "ppo_critics"),
-    "kl-runs": Study("GRPO's KL: weight, estimator, place", measure_kl_runs, 10, "grpo_kl"),
+    "baselines": Study(
+        "train with and without a baseline", BASELINES, measure_baselines, 5, "baselines"
+    ),
+    "trpo-stall": Study("why a fixed trust region stalls", STALL, measure_stall, 5, "trpo_stall"),
+    "ppo-details": Study(
+        "PPO's implementation details",
+        {detail.name: detail for detail in DETAILS},
+        lambda seeds, chosen, first: measure_details(seeds, BASE, list(chosen.values()), first),
+        5,
+        "ppo_details",
+    ),
+    "ppo-critics": Study("what PPO's critics explain", CRITICS, measure_critics, 5, "ppo_critics"),
+    "kl-runs": Study(
+        "GRPO's KL: weight, estimator, place", KL_VARIANTS, measure_kl_runs, 10, "grpo_kl"
+    ),
 }
 """Name of the command → study."""

@@ -5,7 +5,7 @@ of a batch's gradient is signal; ``AfterGRPO`` takes TRPO steps from a policy th
 variants in ``STALL`` remove one suspected cause each. ``python -m rlvr_lab trpo-stall`` records both.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -149,8 +149,10 @@ STALL: dict[str, dict[str, Any]] = {
 """Name → what it changes in ``AfterGRPO``."""
 
 
-def measure_stall(seeds: int, first: int = 0) -> Iterator[Run]:
-    """For each seed: the share of signal at the base and after GRPO, then every run of ``STALL``.
+def measure_stall(
+    seeds: int, changes: Mapping[str, dict[str, Any]] = STALL, first: int = 0
+) -> Iterator[Run]:
+    """For each seed: the share of signal at the base and after GRPO, then a run for each of ``changes``.
 
     Yields:
         Runs of ``SignalConfig`` with one record, and of ``AfterGRPO`` with ``step``, ``pass_rate``,
@@ -165,7 +167,7 @@ def measure_stall(seeds: int, first: int = 0) -> Iterator[Run]:
     for seed in range(first, first + seeds):
         after = AfterGRPO(seed=seed)
         configs = [SignalConfig(seed=seed, grpo_steps=n) for n in (0, after.grpo_steps)]
-        configs += [AfterGRPO(**{**asdict(after), **change}) for change in STALL.values()]
+        configs += [AfterGRPO(**{**asdict(after), **change}) for change in changes.values()]
         for config in configs:
             records = [{name: r[name] for name in kept if name in r} for r in train(config)]
             yield Run(config, records)

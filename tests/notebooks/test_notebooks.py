@@ -100,6 +100,18 @@ def words_missing_in_markdown(text: str) -> Iterator[str]:
             yield f"{tag} has no alt text"
 
 
+def controls_as_code(notebook: Notebook, path: Path) -> Iterator[str]:
+    for output in outputs(notebook):
+        if "children=" in output.get("data", {}).get("text/plain", ""):
+            yield "controls would be shown as Python code where no widget can be: use widgets.Panel"
+
+
+def empty_dashboards(notebook: Notebook, path: Path) -> Iterator[str]:
+    for output in outputs(notebook):
+        if "no step yet" in (output.get("metadata", {}).get("image/png", {}).get("alt") or ""):
+            yield "a dashboard is stored before its first step: store it with make store"
+
+
 def dead_links(notebook: Notebook, path: Path) -> Iterator[str]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -135,6 +147,8 @@ EVERYWHERE: list[Check] = [
     long_cells,
     large_pictures,
     pictures_without_words,
+    controls_as_code,
+    empty_dashboards,
     dead_links,
     machine_paths,
 ]
@@ -224,6 +238,11 @@ def plant(change: str, notebook: Notebook) -> None:
             cell.outputs[1].data["image/png"] = wide.decode()
         case "pictures_without_words":
             cell.outputs[1].metadata = nbformat.from_dict({"image/png": {}})
+        case "controls_as_code":
+            cell.outputs[1].data["text/plain"] = "HBox(children=(Button(description='Run')"
+        case "empty_dashboards":
+            alt = {"alt": "Four empty panels for reward and length: no step yet."}
+            cell.outputs[1].metadata = nbformat.from_dict({"image/png": alt})
         case "dead_links":
             text.source += " [more](no_such_file.ipynb)"
         case "machine_paths":

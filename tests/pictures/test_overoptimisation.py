@@ -44,3 +44,15 @@ def test_each_seed_is_a_dot_and_the_bar_is_their_mean():
     ax = plots.plot_seeds({"a": [1.0, 3.0], "b": [2.0, 2.0]}, {"a": "kl", "b": "policy"}, "gain")
     assert ax.lines[0].get_ydata().tolist() == [1.0, 3.0]
     assert ax.lines[1].get_ydata().tolist() == [2.0, 2.0]
+
+
+def test_collapse_shows_the_mean_over_seeds_and_the_level_of_guessing():
+    entropies = {"before": np.linspace(0, 2.4, 50), "after": np.zeros(50)}
+    passes = {
+        "before": [[0.2, 0.4]],
+        "after": [[0.8, 1.0], [0.6, 1.0]],
+        "blind guessing": [[0.1, 0.2]],
+    }
+    left, right = plots.plot_collapse(entropies, passes, [1, 2]).axes
+    assert [round(float(line.get_ydata()[0]), 6) for line in right.lines] == [0.2, 0.7, 0.1]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["before", "after"]
