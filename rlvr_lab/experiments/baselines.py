@@ -1,4 +1,4 @@
-"""What a baseline is worth: the same training with and without (notebook 03).
+"""What a baseline is worth in training: runs with and without, and the noise of both (notebook 03).
 
 Both runs sum over the tokens of an answer and differ in nothing but the baseline: the raw reward, or the
 reward minus the mean of the group's other answers (RLOO). ``python -m rlvr_lab baselines`` records them.
@@ -7,10 +7,17 @@ reward minus the mean of the group's other answers (RLOO). ``python -m rlvr_lab 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rlvr_lab.records.runs import Run, record
-from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-__all__ = ["BASELINES", "measure_baselines"]
+from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.records.runs import Run, record
+from rlvr_lab.training.optimise import trained
+from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+from rlvr_lab.training.state import TrainState
+
+__all__ = ["BASELINES", "measure_baselines", "rewards_and_scores"]
 
 BASELINES: dict[str, PolicyGradientConfig] = {
     f"{name}, {prompts * size} answers": replace(
@@ -39,3 +46,29 @@ def measure_baselines(
     for config in configs.values():
         for run in record(replace(config, seed=first), seeds).runs:
             yield Run(run.config, [{name: one[name] for name in KEPT} for one in run.records])
+
+
+def rewards_and_scores(
+    state: TrainState, config: PolicyGradientConfig
+) -> tuple[Float[Tensor, "N G"], Float[Tensor, "N G D"]]:
+    """Sample the answers of one step; return each answer's reward and its score ∇log π(y).
+
+    With these, every policy-gradient estimate that differs only in the advantages is a weighted sum.
+
+    Args:
+        state: its policy answers; nothing is updated.
+        config: how many questions N and answers G per question, and the seed.
+    """
+    experience = config.collect(state)
+    batch, parameters = experience.batch, trained(state.policy.model)
+    scores = []
+    for group in range(config.prompts_per_step):
+        one = batch.groups([group])
+        needed = torch.ones(config.group_size, dtype=torch.bool, device=one.completion_mask.device)
+        logprobs = token_logprobs(state.policy.model, one, config.temperature, needed)
+        answers = torch.where(one.completion_mask, logprobs, 0.0).sum(dim=1)
+        for answer in answers:
+            slopes = torch.autograd.grad(answer, parameters, retain_graph=True)
+            scores.append(torch.cat([slope.flatten() for slope in slopes]))
+    rewards = experience.rewards.view(-1, config.group_size)
+    return rewards, torch.stack(scores).view(*rewards.shape, -1)

@@ -199,8 +199,12 @@ def plot_panels(
     looks: Mapping[str, tuple[str, str]],
     ylim: tuple[float, float] | None = None,
     steps: ArrayLike | None = None,
+    guessing: float | None = None,
 ) -> Figure:
-    """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style)."""
+    """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style).
+
+    ``guessing`` draws the level of a blind guess.
+    """
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
     named = {}  # each curve once: not every panel has to hold all of them
     for ax, (title, bands), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
@@ -208,6 +212,10 @@ def plot_panels(
             plot_band(curves, ax, label, looks[label][0], steps, looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
         ax.get_legend().remove()
+        if guessing is not None:
+            ax.axhline(guessing, color=COLOURS["reference"], linewidth=1, linestyle="--")
+            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+            ax.text(0.98, guessing, "blind guess", fontsize=9, color=INK, **place)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
     return figure

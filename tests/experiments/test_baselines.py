@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from rlvr_lab.experiments.baselines import BASELINES, KEPT, measure_baselines
+from rlvr_lab.experiments.baselines import BASELINES, KEPT, measure_baselines, rewards_and_scores
+from rlvr_lab.training.optimise import trained
 
 
 def test_two_runs_with_equal_batches_differ_in_the_baseline_alone() -> None:
@@ -26,3 +28,17 @@ def test_each_configuration_runs_from_each_seed() -> None:
     assert all(list(run.records[0]) == list(KEPT) for run in runs)
     with pytest.raises(ValueError, match="seeds"):
         list(measure_baselines(0))
+
+
+def test_scores_add_up_to_the_gradient_that_the_trainer_takes() -> None:
+    config = replace(BASELINES["no baseline, 16 answers"], prompts_per_step=2, constant_length=1)
+    state = config.begin()
+    before = [p.detach().clone() for p in trained(state.policy.model)]
+    rewards, scores = rewards_and_scores(state, config)
+    assert all(torch.equal(a, b) for a, b in zip(before, trained(state.policy.model), strict=True))
+    by_scores = (rewards[..., None] * scores).mean(dim=(0, 1))
+    found = config.update(state, config.collect(state))
+    assert float(by_scores.norm()) == pytest.approx(found["grad_norm"], rel=1e-3)
+    taken = torch.cat([p.grad.flatten() for p in trained(state.policy.model)])
+    cosine = torch.nn.functional.cosine_similarity(-by_scores, taken, dim=0)
+    assert float(cosine) == pytest.approx(1, abs=1e-4)
