@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rlvr_lab.experiments.baselines import measure_baselines
 from rlvr_lab.experiments.critics import measure_critics
-from rlvr_lab.experiments.kl_runs import measure_kl_runs
+from rlvr_lab.experiments.kl_runs import measure_kl_runs, measure_while_learning
 from rlvr_lab.experiments.ppo_details import measure_details
 from rlvr_lab.experiments.trust_region import measure_stall
 from rlvr_lab.records.runs import Run
@@ -35,5 +35,8 @@ STUDIES = {
     "ppo-details": Study("PPO's implementation details", measure_details, 5, "ppo_details"),
     "ppo-critics": Study("what PPO's critics explain", measure_critics, 5, "ppo_critics"),
     "kl-runs": Study("GRPO's KL: weight, estimator, place", measure_kl_runs, 10, "grpo_kl"),
+    "kl-learning": Study(
+        "GRPO's KL while it learns", measure_while_learning, 10, "grpo_kl_learning"
+    ),
 }
 """Name of the command → study."""
