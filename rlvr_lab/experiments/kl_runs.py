@@ -20,16 +20,22 @@ __all__ = [
     "BINS",
     "KL_BASE",
     "KL_VARIANTS",
+    "LEARNING",
+    "WHILE_LEARNING",
     "equal_kl",
     "kl_curves",
     "kl_variant",
     "measure_kl_runs",
+    "measure_while_learning",
     "settled",
     "settled_at_kl",
 ]
 
 KL_BASE = replace(PRESETS["grpo"], steps=40)
 KEPT = ("step", "pass_rate", "kl", "length", "entropy", "clip_fraction", "grad_norm")
+LEARNING = 12
+"""Steps in which the policy still moves away from the reference; later its KL has settled at β = 0.2."""
+WHILE_LEARNING = ("reward k1 β=0.2", "loss k2 β=0.2", "loss k3 β=0.2")
 BINS = (0.2, 0.5, 0.8, 1.1, 1.4)
 """Edges of the bins of KL in which two variants are compared, in nats per answer."""
 
@@ -41,7 +47,9 @@ KL_VARIANTS: dict[str, dict[str, Any]] = {
     **{f"loss k3 β={b:g}": {"kl_coef": b} for b in (0.05, 0.2, 1.0)},
     **{f"loss k2 β={b:g}": {"kl_coef": b, "kl_estimator": "k2"} for b in (0.2, 1.0)},
     **{f"loss k1 β={b:g}": {"kl_coef": b, "kl_estimator": "k1"} for b in (0.2, 1.0)},
-    **{f"reward k1 β={b:g}": {"kl_coef": b, "kl_in": "reward"} for b in (0.02, 0.05, 0.2)},
+    **{
+        f"reward k1 β={b:g}": {"kl_coef": b, "kl_in": "reward"} for b in (0.02, 0.05, 0.2, 0.5, 1.0)
+    },
     "1 update, 1e-3": {"steps": 20, "learning_rate": 1e-3},
     "4 updates, 3e-4": {"steps": 20, "updates_per_batch": 4},
     "4 updates, 1e-3": _FOUR,
@@ -51,15 +59,31 @@ KL_VARIANTS: dict[str, dict[str, Any]] = {
 """Name → what it changes in ``KL_BASE``. The last five are about the clip and have no KL."""
 
 
+def measure_while_learning(
+    seeds: int, variants: Collection[str] = WHILE_LEARNING, first: int = 0
+) -> Iterator[Run]:
+    """The first ``LEARNING`` steps with β = 0.2: both estimators in the loss, and the KL in the reward."""
+    return measure_kl_runs(seeds, variants, first, steps=LEARNING)
+
+
 def kl_variant(name: str, seed: int = 0) -> PolicyGradientConfig:
     """The configuration of one variant and one seed."""
     return replace(KL_BASE, **KL_VARIANTS[name], seed=seed)
 
 
 def measure_kl_runs(
-    seeds: int, variants: Collection[str] = tuple(KL_VARIANTS), first: int = 0
+    seeds: int,
+    variants: Collection[str] = tuple(KL_VARIANTS),
+    first: int = 0,
+    steps: int | None = None,
 ) -> Iterator[Run]:
     """Run every variant with the seeds from ``first`` on; yield runs whose records keep the curves of ``KEPT``.
+
+    Args:
+        seeds: how many.
+        variants: names in ``KL_VARIANTS``.
+        first: the first seed.
+        steps: of training; the variant's own number when None.
 
     Raises:
         ValueError: when ``seeds`` < 1.
@@ -69,6 +93,7 @@ def measure_kl_runs(
     for seed in range(first, first + seeds):
         for name in variants:
             config = kl_variant(name, seed)
+            config = config if steps is None else replace(config, steps=steps)
             records = [
                 {key: float(f"{record[key]:.5g}") for key in KEPT} for record in train(config)
             ]
@@ -76,13 +101,17 @@ def measure_kl_runs(
 
 
 def kl_curves(recording: Recording, name: str, key: str) -> Float[np.ndarray, "S T"]:
-    """One metric of one variant, a row for each seed in ascending order.
+    """One metric of one variant, a row for each seed in ascending order, however many steps were recorded.
 
     Raises:
         ValueError: when the recording has no run of this variant.
     """
-    wanted = {seed: kl_variant(name, seed) for seed in {run.config.seed for run in recording.runs}}
-    found = [run for run in recording.runs if run.config == wanted[run.config.seed]]
+    wanted = kl_variant(name)
+    found = [
+        run
+        for run in recording.runs
+        if replace(run.config, seed=wanted.seed, steps=wanted.steps) == wanted
+    ]
     found.sort(key=lambda run: run.config.seed)
     return Recording(found).curves(key)
 

@@ -5,7 +5,12 @@ from typing import Any, NamedTuple
 
 from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
 from rlvr_lab.experiments.critics import CRITICS, measure_critics
-from rlvr_lab.experiments.kl_runs import KL_VARIANTS, measure_kl_runs
+from rlvr_lab.experiments.kl_runs import (
+    KL_VARIANTS,
+    WHILE_LEARNING,
+    measure_kl_runs,
+    measure_while_learning,
+)
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.records.runs import Run
@@ -57,6 +62,13 @@ STUDIES = {
     "ppo-critics": Study("what PPO's critics explain", CRITICS, measure_critics, 5, "ppo_critics"),
     "kl-runs": Study(
         "GRPO's KL: weight, estimator, place", KL_VARIANTS, measure_kl_runs, 10, "grpo_kl"
+    ),
+    "kl-learning": Study(
+        "GRPO's KL while it learns",
+        {name: KL_VARIANTS[name] for name in WHILE_LEARNING},
+        measure_while_learning,
+        10,
+        "grpo_kl_learning",
     ),
 }
 """Name of the command → study."""

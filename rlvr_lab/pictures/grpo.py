@@ -131,9 +131,9 @@ def plot_kl_cosines(
         ends = []
         for name, values in curves.items():
             colour = _look(name)[0]
-            style = "-" if "per token" in name else (0, (1, 1.2))
+            style, faint = ("-", 0.3) if "per token" in name else ((0, (1, 1.2)), 0.6)
             y = np.asarray(values, dtype=float)
-            ax.plot(share, y.T, color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
+            ax.plot(share, y.T, color=colour, linestyle=style, linewidth=0.8, alpha=faint)
             ax.plot(share, y.mean(axis=0), color=colour, linestyle=style, linewidth=2.4)
             ends.append((float(share[-1]), float(y[:, -1].mean()), name, colour))
         ax.set_xlim(0, float(share[-1]))

@@ -10,10 +10,13 @@ from rlvr_lab.experiments import kl_runs, recorded
 from rlvr_lab.experiments.kl_runs import (
     KL_BASE,
     KL_VARIANTS,
+    LEARNING,
+    WHILE_LEARNING,
     equal_kl,
     kl_curves,
     kl_variant,
     measure_kl_runs,
+    measure_while_learning,
     settled,
     settled_at_kl,
 )
@@ -73,3 +76,22 @@ def test_the_recording_holds_every_variant_and_every_seed() -> None:
     assert len(recording.runs) == 10 * len(KL_VARIANTS)
     assert recording.command.startswith("python -m rlvr_lab kl-runs --seeds 10")
     assert json.dumps(recording.versions)
+
+
+def test_runs_while_learning_are_short_and_found_by_name(monkeypatch) -> None:
+    monkeypatch.setattr(kl_runs, "KL_BASE", replace(KL_BASE, prompts_per_step=1, group_size=2))
+    monkeypatch.setattr(kl_runs, "LEARNING", 2)
+    runs = list(measure_while_learning(1, first=3))
+    assert [run.config for run in runs] == [
+        replace(kl_variant(name, seed=3), steps=2) for name in WHILE_LEARNING
+    ]
+    for name, run in zip(WHILE_LEARNING, runs, strict=True):
+        found = kl_curves(Recording(runs), name, "kl")
+        np.testing.assert_array_equal(found, [run.curve("kl")])
+
+
+def test_the_short_recording_holds_fresh_seeds() -> None:
+    recording = recorded("grpo_kl_learning")
+    assert {run.config.seed for run in recording.runs} == set(range(10, 20))
+    for name in WHILE_LEARNING:
+        assert kl_curves(recording, name, "kl").shape == (10, LEARNING)
