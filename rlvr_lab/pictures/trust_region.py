@@ -47,7 +47,12 @@ def plot_trust_region(
         transform=left.get_yaxis_transform(),
     )  # fmt: skip
     left.axvline(1, color="#BBBBBB", linewidth=0.8)
+    left.text(
+        1, 0.02, " full step", color="#707070", fontsize=9, transform=left.get_xaxis_transform()
+    )
     left.set(xlabel="fraction of the full step", ylabel="KL(π_old‖π) (nats)")
+    seen = [np.interp(1.5 * delta, np.asarray(kl), np.asarray(gain)) for kl, gain in steps.values()]
+    right.set_ylim(0, 1.1 * max(seen))
     right.axvline(delta, color=COLOURS["wrong"], linewidth=1)
     right.set(xlabel="KL(π_old‖π) (nats)", ylabel="gain in expected reward", xlim=(0, 1.5 * delta))
     right.text(
@@ -78,8 +83,9 @@ def plot_fractions(fractions: Mapping[str, ArrayLike], ax: Axes | None = None) -
             edgecolor="white",
         )  # fmt: skip
         for y, (start, width) in enumerate(zip(left, share, strict=True)):
-            if width > 0.055:
-                words = f"{kind}\n{100 * width:.0f} %" if width > 0.09 else f"{100 * width:.0f} %"
+            if width > 0.04:
+                named = width > (0.03 if len(kind) == 1 else 0.075)
+                words = (f"{kind}\n" if named else "") + f"{100 * width:.0f} %"
                 ink = "white" if i < 2 else INK
                 ax.text(
                     start + width / 2, y, words, ha="center", va="center", fontsize=8, color=ink

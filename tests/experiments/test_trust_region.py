@@ -114,6 +114,13 @@ def test_a_pass_rate_belongs_to_the_kl_of_the_steps_before_it() -> None:
         at_equal_kl([run], [0.5])
 
 
+def test_the_length_of_a_path_does_not_depend_on_how_it_is_cut() -> None:
+    whole = run_of(TRPOConfig(), step_kl=[0.16, 0.0], pass_rate=[0.2, 0.8])
+    halves = run_of(TRPOConfig(), step_kl=[0.04, 0.04, 0.0], pass_rate=[0.2, 0.5, 0.8])
+    for run in (whole, halves):
+        assert at_equal_kl([run], [0.0, 0.1, 0.4], power=0.5)[0] == pytest.approx([0.2, 0.35, 0.8])
+
+
 def test_a_change_is_measured_from_the_policy_at_the_start(monkeypatch) -> None:
     def fake(config):
         if isinstance(config, SignalConfig):

@@ -24,7 +24,11 @@ def test_a_step_is_drawn_with_its_limit() -> None:
     x = np.linspace(0, 1.5, 4)
     figure = plot_trust_region({"natural": (x**2, x), "plain": (x, x)}, x, delta=0.2)
     left, right = figure.axes
-    assert texts(left) == ["limit δ"] and texts(right) == [" δ"] and not words_outside(figure)
+    assert (
+        texts(left) == ["limit δ", " full step"]
+        and texts(right) == [" δ"]
+        and not words_outside(figure)
+    )
     model = next(line for line in left.lines if line.get_label() == "quadratic model")
     assert model.get_ydata().tolist() == pytest.approx(0.2 * x**2)
 
