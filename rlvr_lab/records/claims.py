@@ -134,8 +134,9 @@ class Claims:
                 is such a claim: the margin says how small is meant.
             every: the sentence says "in every seed": each single value has to meet the condition too.
             unit: of the effect.
-            seen: False when the lecture or a paper makes the claim and the page reports that we do
-                *not* see it. The row then stands there as ✗ with our number.
+            seen: False when somebody makes the claim (the lecture, a paper, or we before we looked) and
+                the page reports that our data do *not* show it. The row then stands there as ✗ with our
+                number.
             lecture: what the lecture says, with its time. Puts the claim into the table.
             paper: what a paper says, with its source. Puts the claim into the table.
 
@@ -179,8 +180,8 @@ class Claims:
     def table(self) -> Markdown:
         """The claims with something to compare them with, as the table at a notebook's foot.
 
-        Its last line counts all claims of the page: those that hold, and those that the lecture or a
-        paper makes and the page does not see.
+        Its last line counts all claims of the page: those that hold, and those that the page reports as
+        not shown by our data, be they the lecture's, a paper's or our own prediction.
         """
         lines = ["| | what we measured | the lecture | papers |", "|---|---|---|---|"]
         for made in self.made:
@@ -190,7 +191,7 @@ class Claims:
                 lines.append(f"| {'✓' if made.holds else '✗'} | {texts} |")
         holding = sum(made.holds for made in self.made)
         lines += ["", f"{len(self.made)} claims on this page: {holding} ✓, "]
-        lines[-1] += f"{len(self.made) - holding} ✗ (claimed elsewhere, not seen here)."
+        lines[-1] += f"{len(self.made) - holding} ✗ (not shown by our data)."
         return Markdown("\n".join(lines))
 
 
