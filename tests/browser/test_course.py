@@ -80,7 +80,15 @@ def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["01_rlhf_recap", "02_overoptimisation", "03_policy_gradient", "04_trpo", "05_ppo"]
+    "name",
+    [
+        "01_rlhf_recap",
+        "02_overoptimisation",
+        "03_policy_gradient",
+        "04_trpo",
+        "05_ppo",
+        "06_grpo",
+    ],
 )
 def test_exact_pictures_answer(name: str, lab: LabPage, times: dict[str, float]) -> None:
     lab.open_notebook(f"notebooks/{name}.ipynb")
@@ -104,7 +112,7 @@ def turn_exact_pictures(lab: LabPage, name: str, times: dict[str, float]) -> Non
 
 
 def move_first_control(container: Locator) -> None:
-    """Flip its first check box; else press the second of its first buttons, else move a slider."""
+    """Flip its first check box; else press the second button, take the second choice, move a slider."""
     container.scroll_into_view_if_needed()
     boxes = container.locator("input[type=checkbox]")
     buttons = container.locator(".widget-toggle-buttons button")
@@ -112,5 +120,7 @@ def move_first_control(container: Locator) -> None:
         boxes.first.click()
     elif buttons.count():
         buttons.nth(1).click()
+    elif container.locator("select").count() and not container.locator(".noUi-handle").count():
+        container.locator("select").first.select_option(index=1)
     else:
         container.locator(".noUi-handle").first.press("ArrowRight")

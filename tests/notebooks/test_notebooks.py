@@ -122,9 +122,20 @@ def dead_links_in_markdown(text: str, folder: Path) -> Iterator[str]:
     text = re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", "", text, flags=re.DOTALL)
     for _, _, target in LINK.findall(text):
         if not re.match(r"[a-z]+:|#", target):
-            file = unquote(target.split("#")[0].split("?")[0])
+            address, _, heading = target.partition("#")
+            file = unquote(address.split("?")[0])
             if file.startswith("/") or not (folder / file).exists():
                 yield f"the link {target} leads nowhere"
+            elif heading and file.endswith(".ipynb"):
+                if unquote(heading) not in headings(folder / file):
+                    yield f"the link {target} leads to a heading that is not there"
+
+
+def headings(path: Path) -> set[str]:
+    """The names under which JupyterLab, nbconvert and GitHub find a notebook's headings."""
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return {line.replace(" ", "-") for line in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)}
 
 
 def machine_paths(notebook: Notebook, path: Path) -> Iterator[str]:
@@ -186,6 +197,20 @@ def test_a_notebook_is_valid_small_and_runs_anywhere(path: Path) -> None:
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert path.stat().st_size <= LARGEST_FILE
+
+
+def test_a_link_to_a_heading_needs_that_heading(tmp_path: Path) -> None:
+    v4 = nbformat.v4
+    page = v4.new_notebook(cells=[v4.new_markdown_cell("# Title\n\n## Why this? Because")])
+    nbformat.write(page, tmp_path / "a.ipynb")
+    for heading, dead in (("Why-this%3F-Because", 0), ("why-this%3F-because", 1), ("Title", 0)):
+        assert len([*dead_links_in_markdown(f"[x](a.ipynb#{heading})", tmp_path)]) == dead
+
+
+def test_a_page_links_to_the_task() -> None:
+    box = "00_start_here.ipynb#The-task-and-its-reward"
+    for path in COURSE[1:]:
+        assert box in "".join(c.source for c in nbformat.read(path, as_version=4).cells), path.name
 
 
 def test_the_course_is_here() -> None:
