@@ -126,9 +126,10 @@ def dead_links_in_markdown(text: str, folder: Path) -> Iterator[str]:
             file = unquote(address.split("?")[0])
             if file.startswith("/") or not (folder / file).exists():
                 yield f"the link {target} leads nowhere"
-            elif heading and file.endswith(".ipynb"):
-                if unquote(heading) not in headings(folder / file):
-                    yield f"the link {target} leads to a heading that is not there"
+                continue
+            known = headings(folder / file) if file.endswith(".ipynb") else {unquote(heading)}
+            if heading and unquote(heading) not in known:
+                yield f"the link {target} leads to a heading that is not there"
 
 
 def headings(path: Path) -> set[str]:
