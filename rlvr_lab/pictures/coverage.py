@@ -40,7 +40,7 @@ def plot_pass_at_k(
     ax = axes_or_new(ax)
     for label, values in curves.items():
         colour, style = looks[label]
-        plot_band(values, ax, label, colour, ks, style)
+        plot_band(values, ax, label, colour, ks, style, replicates="tables")
     blind = 1 - (1 - guess) ** np.asarray(ks, dtype=float)
     ax.plot(ks, blind, ":", color=INK, linewidth=1.5, label="blind guessing")
     ax.set_xscale("log")

@@ -168,6 +168,7 @@ def plot_band(
     colour: str = "policy",
     steps: ArrayLike | None = None,
     style: Any = None,
+    replicates: str = "seeds",
 ) -> Axes:
     """Mean over seeds with a bootstrap band of 95 %; the number of seeds goes into the label.
 
@@ -178,6 +179,7 @@ def plot_band(
         colour: a meaning of ``COLOURS`` or a colour.
         steps: [T], by default 1 … T.
         style: line style, by default the meaning's own.
+        replicates: what the rows are, when not seeds.
     """
     ax = axes_or_new(ax)
     curves = np.asarray(curves, dtype=float)
@@ -185,7 +187,8 @@ def plot_band(
     steps = np.arange(1, len(mean) + 1) if steps is None else np.asarray(steps)
     style, colour = style or STYLES.get(colour, "-"), COLOURS.get(colour, colour)
     ax.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-    name = f"{label}, n = {len(curves)} seeds" if label else f"n = {len(curves)} seeds"
+    count = f"n = {len(curves)} {replicates}"
+    name = f"{label}, {count}" if label else count
     ax.plot(steps, mean, color=colour, linestyle=style, linewidth=2, label=name)
     ax.set_xlabel("step")
     ax.xaxis.set_major_locator(step_ticks())

@@ -68,7 +68,8 @@ def effect_over_seeds(values: ArrayLike, level: float = 0.95) -> Effect:
 class Claim:
     """A sentence, the effect that was measured, and what the page says about it.
 
-    ``holds`` is the verdict of the data; ``seen`` is the verdict that the page reports.
+    ``holds`` is the verdict of the data; ``seen`` is the verdict that the page reports. A claim that does
+    not hold is ``decided`` when the interval lies wholly outside the condition, and otherwise undecided.
     """
 
     sentence: str
@@ -80,6 +81,8 @@ class Claim:
     unit: str
     lecture: str
     paper: str
+    decided: bool = True
+    replicates: str = "seeds"
 
     @property
     def measured(self) -> str:
@@ -88,12 +91,11 @@ class Claim:
         words = f"{number} {self.unit}".strip()
         if not count:
             return words
-        return f"{words}, n = {count[0]}, {self.agree} of {self.effect.n} seeds agree"
+        return f"{words}, n = {count[0]}, {self.agree} of {self.effect.n} {self.replicates} agree"
 
     def __str__(self) -> str:
-        return (
-            f"{'✓' if self.holds else '✗'} {self.sentence}\n    {self.measured}  ({self.condition})"
-        )
+        condition = self.condition if self.decided else f"{self.condition}: undecided"
+        return f"{'✓' if self.holds else '✗'} {self.sentence}\n    {self.measured}  ({condition})"
 
 
 class Claims:
@@ -121,6 +123,7 @@ class Claims:
         seen: bool = True,
         lecture: str = "",
         paper: str = "",
+        replicates: str = "seeds",
     ) -> None:
         """Print the claim with its effect; raise when the page is wrong.
 
@@ -136,9 +139,10 @@ class Claims:
             unit: of the effect.
             seen: False when somebody makes the claim (the lecture, a paper, or we before we looked) and
                 the page reports that our data do *not* show it. The row then stands there as ✗ with our
-                number.
+                number, and says "undecided" when the interval reaches to both sides of the bound.
             lecture: what the lecture says, with its time. Puts the claim into the table.
             paper: what a paper says, with its source. Puts the claim into the table.
+            replicates: what the numbers of ``effect`` belong to, when not to seeds.
 
         Raises:
             ValueError: when ``sentence`` is empty, not exactly one condition is given, or ``effect``
@@ -159,16 +163,19 @@ class Claims:
             found = effect_over_seeds(values)
             condition = f"{'interval and every seed' if every else 'interval'} {condition}"
         agree = (low < values) & (values < high)
+        holds = bool(low < found.low and found.high < high and (agree.all() or not every))
         made = Claim(
             sentence=sentence.strip(),
             effect=found,
             condition=condition,
-            holds=bool(low < found.low and found.high < high and (agree.all() or not every)),
+            holds=holds,
             agree=int(agree.sum()),
             seen=seen,
             unit=unit,
             lecture=lecture,
             paper=paper,
+            decided=holds or found.high <= low or found.low >= high,
+            replicates=replicates,
         )
         self.made = [old for old in self.made if old.sentence != made.sentence]  # a cell run again
         self.made.append(made)
@@ -180,18 +187,24 @@ class Claims:
     def table(self) -> Markdown:
         """The claims with something to compare them with, as the table at a notebook's foot.
 
-        Its last line counts all claims of the page: those that hold, and those that the page reports as
-        not shown by our data, be they the lecture's, a paper's or our own prediction.
+        Its last line counts all claims of the page: those that hold, those that the page reports as not
+        shown by our data (the lecture's, a paper's or our own prediction), and how many of these are
+        undecided.
         """
         lines = ["| | what we measured | the lecture | papers |", "|---|---|---|---|"]
         for made in self.made:
             if made.lecture or made.paper:
                 cells = f"**{made.sentence}** {made.measured}", made.lecture, made.paper
                 texts = " | ".join(_cell(text) for text in cells)
-                lines.append(f"| {'✓' if made.holds else '✗'} | {texts} |")
+                sign = "✓" if made.holds else "✗" if made.decided else "✗ undecided"
+                lines.append(f"| {sign} | {texts} |")
         holding = sum(made.holds for made in self.made)
         lines += ["", f"{len(self.made)} claims on this page: {holding} ✓, "]
-        lines[-1] += f"{len(self.made) - holding} ✗ (not shown by our data)."
+        undecided = sum(not made.decided for made in self.made)
+        lines[-1] += (
+            f"{len(self.made) - holding} ✗ (not shown by our data; {undecided} of them undecided: "
+        )
+        lines[-1] += "the interval reaches to both sides of the bound)."
         return Markdown("\n".join(lines))
 
 

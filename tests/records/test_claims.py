@@ -79,10 +79,31 @@ def test_the_table_holds_what_can_be_compared_and_counts_the_rest() -> None:
     assert rows == [
         "| ✓ | **Seen here** +1.00 [0.87, 1.13], n = 4, 4 of 4 seeds agree "
         "| [31:40] \\|o\\| matters | 2.0 (arXiv:1) |",
-        "| ✗ | **Not seen here** +1.0 [-1.9, 3.9], n = 4, 2 of 4 seeds agree | [31:50] so |  |",
+        "| ✗ undecided | **Not seen here** +1.0 [-1.9, 3.9], n = 4, 2 of 4 seeds agree | [31:50] so |  |",
     ]
     assert blank == ""
-    assert caption.startswith("3 claims on this page: 2 ✓, 1 ✗")
+    assert caption.startswith(
+        "3 claims on this page: 2 ✓, 1 ✗ (not shown by our data; 1 of them undecided"
+    )
+
+
+@pytest.mark.parametrize(
+    ("effect", "condition", "decided"),
+    [
+        (NOISY, {"above": 0}, False),
+        (NOISY, {"below": 0}, False),
+        (NOISY, {"within": (-1, 1)}, False),
+        (CLEAR, {"below": 0}, True),
+        (CLEAR, {"within": (-1, 0)}, True),
+    ],
+)
+def test_undecided_is_not_the_same_as_contradicted(effect, condition, decided, capsys) -> None:
+    claim = Claims()
+    claim("A sentence", effect, seen=False, replicates="tables", **condition)
+    assert claim.made[0].decided is decided
+    row = capsys.readouterr().out
+    assert ("undecided" in row) is not decided
+    assert "4 tables agree" in row
 
 
 def test_a_cell_that_is_run_again_makes_no_second_row() -> None:
