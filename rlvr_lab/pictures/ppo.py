@@ -51,7 +51,13 @@ def plot_inner_steps(low: ArrayLike, high: ArrayLike, kl: ArrayLike, eps: float)
         ends.append((float(steps[-1]), float(np.asarray(values)[-1]), word, COLOURS["policy"]))
     left.axhspan(1 - eps, 1 + eps, color=COLOURS["right"], alpha=0.15, linewidth=0)
     left.text(
-        0, 1 + eps, "clip range 1 ± ε", color=dark(COLOURS["right"]), va="bottom", fontsize=8.5
+        0.97 * steps[-1],
+        1.0,
+        "clip range 1 ± ε",
+        color=dark(COLOURS["right"]),
+        ha="right",
+        va="center",
+        fontsize=8.5,
     )
     left.set(xlabel="inner step", ylabel="ratio ρ", ylim=(0, None))
     left.xaxis.set_major_locator(step_ticks())
