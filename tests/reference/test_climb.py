@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlvr_lab.experiments import overoptimisation
-from rlvr_lab.experiments.overoptimisation import ProxyConfig, best_of_n_curve
+from rlvr_lab.experiments.overoptimisation import ProxyConfig, best_of_n_curve, optimum_curve
 from rlvr_lab.rewards.count_reward_model import ProxyReward
 from rlvr_lab.tasks.letters import PreferenceWorld
 from rlvr_lab.training.loop import train
@@ -29,7 +29,8 @@ CASES = [
     replace(GRPO, kl_coef=2.0, members=2, temperature=1.5, pairs=90, flip=0.4),
 ]
 BEST = replace(SMALL, optimiser="best_of_n", members=2, seed=5)
-GRID = {ProxyConfig: [*CASES, BEST]}
+OPTIMUM = replace(BEST, optimiser="optimum")
+GRID = {ProxyConfig: [*CASES, BEST, OPTIMUM]}
 WORLDS = {"whole": PreferenceWorld(), "stops": PreferenceWorld(length=7, stop=0.1, weight_seed=3)}
 FIT_STEPS = 12  # in place of 400: the fit itself is compared below
 
@@ -235,3 +236,30 @@ def test_best_of_n_is_a_mean_over_the_pool(world, monkeypatch) -> None:
         kl = math.log(n) - (n - 1) / n
         expected = {"step": step, "n": n, "proxy": means[0], "gold": means[1], "kl": kl}
         assert_same_record(expected | {"distance": kl**0.5, "accuracy": accuracy}, found)
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_the_optimum_weighs_the_pool_by_its_proxy(world, monkeypatch) -> None:
+    """π*(y) = exp(proxy(y)/β) / Z on the pool; its KL is Σ π*·log(π*·size)."""
+    monkeypatch.setattr(overoptimisation, "fit_proxy", partial(fit_proxy, steps=FIT_STEPS))
+    models = proxies(replace(OPTIMUM, optimiser="ppo", steps=1), world)
+    generator = torch.Generator().manual_seed(OPTIMUM.seed)
+    pool = letters.answers(*world.base_answers(2**14, generator))
+    score, gold = worst(models, pool).tolist(), [letters.gold(world, row) for row in pool]
+    accuracy = right(models, world)
+    curve = optimum_curve(OPTIMUM, [2.0, 0.5], world, pool=1000)
+    for step, (beta, found) in enumerate(zip([2.0, 0.5], curve, strict=True), start=1):
+        weights = [math.exp(r / beta) for r in score]
+        total = sum(weights)
+        pi = [w / total for w in weights]
+        kl = sum(w * math.log(w * len(pool)) for w in pi if w > 0)
+        expected = {
+            "step": step,
+            "beta": beta,
+            "proxy": sum(w * r for w, r in zip(pi, score, strict=True)),
+            "gold": sum(w * r for w, r in zip(pi, gold, strict=True)),
+            "kl": kl,
+            "distance": kl**0.5,
+            "accuracy": accuracy,
+        }
+        assert_same_record(expected, found)
