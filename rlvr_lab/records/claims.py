@@ -199,12 +199,17 @@ class Claims:
                 sign = "✓" if made.holds else "✗" if made.decided else "✗ undecided"
                 lines.append(f"| {sign} | {texts} |")
         holding = sum(made.holds for made in self.made)
-        lines += ["", f"{len(self.made)} claims on this page: {holding} ✓, "]
+        failing = len(self.made) - holding
         undecided = sum(not made.decided for made in self.made)
-        lines[-1] += (
-            f"{len(self.made) - holding} ✗ (not shown by our data; {undecided} of them undecided: "
-        )
-        lines[-1] += "the interval reaches to both sides of the bound)."
+        last = f"{len(self.made)} claims on this page: {holding} ✓, {failing} ✗"
+        if undecided:
+            last += (
+                f" (not shown by our data; {undecided} of them undecided: the interval reaches to "
+            )
+            last += "both sides of the bound)"
+        elif failing:
+            last += " (not shown by our data)"
+        lines += ["", last + "."]
         return Markdown("\n".join(lines))
 
 
