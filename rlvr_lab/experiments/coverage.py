@@ -200,7 +200,7 @@ def record_coverage(
 ) -> Iterator[Run]:
     """Train and test ``variant`` on tables 0 … ``tables`` − 1; the file grows with each finished run.
 
-    An interrupted recording goes on: runs that ``out`` already holds with the same settings are kept.
+    An interrupted recording continues: runs that ``out`` already holds with the same settings are kept.
 
     Args:
         variant: a name in ``VARIANTS``.

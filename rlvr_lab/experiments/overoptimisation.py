@@ -55,7 +55,7 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
             reward), ``grpo`` (z-score in groups of 16, one update, KL in the loss), ``best_of_n``, or
             ``optimum`` (π* ∝ π_base·exp(proxy/β), which no network has to represent).
         pairs: N, on which each reward model is fitted.
-        flip: chance that an annotator erred, whatever the pair.
+        flip: probability that the label of a pair is flipped, independently of the pair.
         temperature: of annotators who err where a pair is close (``PreferenceWorld.pairs``).
         members: reward models in the ensemble; their worst score counts. Each is fitted on all pairs.
         kl_coef: β ≥ 0.

@@ -107,7 +107,7 @@ def plot_best_of_n_kl(p: float, bound: Callable, exact: Callable, ax: Axes | Non
     """KL of best-of-n against n: the usual formula, the truth for rewards of 0 and 1, and its limit −log p.
 
     Args:
-        p: chance that one answer is correct.
+        p: probability that one answer is correct.
         bound: n → the formula.
         exact: (p, n) → the exact KL.
         ax: where to draw.

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def plot_climb(records: Sequence[Mapping[str, Any]], total: int) -> tuple[Figure, str]:
-    """One climb while it goes on: proxy and gold reward by step, KL beside them; with words."""
+    """One climb during the run: proxy and gold reward by step, KL beside them; with words."""
     figure, (left, right) = new_figure(1, 2, width=9, height=3.2)
     steps = [record["step"] for record in records]
     for key, colour, style in (("proxy", "reward", "--"), ("gold", "right", "-")):
