@@ -37,10 +37,8 @@ class _LargestTensor(TorchDispatchMode):
         return result
 
 
-def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
-    """With K = 600 classes no tensor or array of K × K numbers may appear on the way."""
-    size = 600
-    pi, vector = torch.tensor(softmax(rng.normal(0, 1, size))), torch.tensor(rng.normal(0, 1, size))
+def _space(fn: Any, pi: torch.Tensor, vector: torch.Tensor) -> tuple[int, int]:
+    """Numbers in the largest tensor that one call makes, and by how many bytes Python's memory grows."""
     traced = tracemalloc.is_tracing()  # numpy and lists report their memory there, torch does not
     if not traced:
         tracemalloc.start()
@@ -53,7 +51,16 @@ def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
     finally:
         if not traced:
             tracemalloc.stop()
-    if math.prod(largest.shape) >= size * size or grown >= 4 * size * size:
+    return math.prod(largest.shape), grown
+
+
+def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
+    """With K = 600 classes no tensor or array of K × K numbers may appear on the way."""
+    size = 600
+    pi, vector = torch.tensor(softmax(rng.normal(0, 1, size))), torch.tensor(rng.normal(0, 1, size))
+    # What Python loads at the first call also takes memory, so the smaller of two measurements counts.
+    shape, grown = min(_space(fn, pi, vector) for _ in range(2))
+    if shape >= size * size or grown >= 4 * size * size:
         raise Mistake(
             f"{function_name(fn)}: the product is correct, but a K × K matrix is built on the way "
             f"({size} × {size} numbers for K = {size}). For a network it would not fit into memory: "
