@@ -28,7 +28,6 @@ from rlvr_lab.objectives.losses import reinforce_loss
 
 __all__ = [
     "exact_group_advantages",
-    "independent_prompts",
     "length_drift",
     "length_drift_closed_form",
 ]
@@ -50,7 +49,8 @@ def exact_group_advantages(
     return group_advantages(rewards, group_size, divide_by_std, ddof, eps=0.0).nan_to_num(nan=0.0)
 
 
-def _chance(name: str, value: ArrayLike, open_interval: bool = False) -> np.ndarray:
+def probability(name: str, value: ArrayLike, open_interval: bool = False) -> np.ndarray:
+    """``value`` as a float64 array; ``ValueError`` names it unless it lies in [0, 1], or in (0, 1)."""
     array = np.asarray(value, dtype=np.float64)
     if not ((array > 0) & (array < 1) if open_interval else (array >= 0) & (array <= 1)).all():
         interval = "(0, 1)" if open_interval else "[0, 1]"
@@ -83,7 +83,7 @@ def logit_gradient(
     >>> float(logit_gradient(0.5, group_size=2))
     0.25
     """
-    p, k = _chance("p", p), np.arange(group_size + 1)
+    p, k = probability("p", p), np.arange(group_size + 1)
     right, wrong = _advantage_by_count(group_size, advantage)
     chance = _binomial(p, group_size) / group_size
     return (1 - p) * (chance @ (k * right)) - p * (chance @ ((group_size - k) * wrong))
@@ -98,7 +98,7 @@ def multiplier(p: ArrayLike, group_size: int, advantage: Advantage) -> Numbers:
     >>> round(float(multiplier(0.3, 8, partial(exact_group_advantages, divide_by_std=False))), 9)
     0.875
     """
-    p = _chance("p", p, open_interval=True)
+    p = probability("p", p, open_interval=True)
     return logit_gradient(p, group_size, advantage) / (p * (1 - p))
 
 
@@ -129,7 +129,7 @@ def std_multiplier_closed_form(p: ArrayLike, group_size: int) -> Numbers:
     >>> round(float(std_multiplier_closed_form(0.01, 8)), 4)
     2.6089
     """
-    p = _chance("p", p, open_interval=True)
+    p = probability("p", p, open_interval=True)
     return _mean_std(p, group_size) / (p * (1 - p))
 
 
@@ -141,7 +141,7 @@ def std_multiplier_limit(p: ArrayLike) -> Numbers:
     >>> float(std_multiplier_limit(0.5))
     2.0
     """
-    p = _chance("p", p, open_interval=True)
+    p = probability("p", p, open_interval=True)
     return 1 / np.sqrt(p * (1 - p))
 
 
@@ -151,29 +151,8 @@ def zero_spread_probability(p: ArrayLike, group_size: int) -> Numbers:
     >>> round(float(zero_spread_probability(0.1, 8)), 4)
     0.4305
     """
-    p = _chance("p", p)
+    p = probability("p", p)
     return p**group_size + (1 - p) ** group_size
-
-
-def independent_prompts(
-    p0: ArrayLike, group_size: int, steps: int, lr: float, divide_by_std: bool
-) -> np.ndarray:
-    """Pass rates [M, steps + 1] of M prompts without shared parameters, under their expected updates.
-
-    θ ← θ + lr · multiplier(p, G) · p(1 − p),  p = σ(θ), from ``p0`` [M] in (0, 1)  (notebook 07)
-
-    Without ``divide_by_std`` the multiplier is (G − 1)/G for every prompt.
-
-    >>> independent_prompts([0.5], group_size=2, steps=1, lr=4.0, divide_by_std=True).round(4)
-    array([[0.5   , 0.7311]])
-    """
-    p = np.atleast_1d(_chance("p0", p0, open_interval=True))
-    theta, curves = np.log(p) - np.log1p(-p), [p]
-    advantage = partial(exact_group_advantages, divide_by_std=divide_by_std)
-    for _ in range(steps):
-        theta = theta + lr * logit_gradient(curves[-1], group_size, advantage)
-        curves.append(np.exp(-np.logaddexp(0.0, -theta)))  # σ(θ) without overflow
-    return np.stack(curves, axis=1)
 
 
 @lru_cache(maxsize=64)
@@ -223,7 +202,9 @@ def two_stage_gradient(
     if not 1 <= short < long:
         raise ValueError(f"short, long: expected 1 <= short < long, got {short} and {long}")
     chances = {"p": p, "long_right": long_right, "long_wrong": long_wrong}
-    p, pi_r, pi_w = np.broadcast_arrays(*(_chance(name, value) for name, value in chances.items()))
+    p, pi_r, pi_w = np.broadcast_arrays(
+        *(probability(name, value) for name, value in chances.items())
+    )
     adv_right, adv_wrong = _advantage_by_count(group_size, advantage)
     weight_short, weight_long = _weight_by_count(group_size, average, short, long)
     chance, right, wrong = _binomial(p, group_size), np.zeros(p.shape), np.zeros(p.shape)
@@ -287,6 +268,6 @@ def length_drift_closed_form(
     >>> round(float(length_drift_closed_form(0.2, 4)), 4)
     0.0806
     """
-    p = _chance("p", p)
+    p = probability("p", p)
     spread = np.sqrt(p * (1 - p)) if group_size is None else _mean_std(p, group_size)
     return (long - short) * (1 / short - 1 / long) * (pi * (1 - pi)) ** 2 * spread * (1 - 2 * p)

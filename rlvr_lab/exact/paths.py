@@ -1,7 +1,7 @@
 """Exact learning curves: expected updates, one after the other (notebook 07).
 
-``binary_rewards`` gives the expected gradient at one point. Here it is followed for some steps, for questions
-that share their parameters and for the two-stage toy. All is float64 numpy, without sampling.
+``binary_rewards`` gives the expected gradient at one point. Here it is followed for some steps: for
+questions with and without shared parameters, and for the two-stage toy. All is float64 numpy, without sampling.
 """
 
 from functools import lru_cache, partial
@@ -14,22 +14,49 @@ from rlvr_lab.exact.binary_rewards import (
     Numbers,
     exact_group_advantages,
     logit_gradient,
+    probability,
     two_stage_gradient,
 )
 from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean
 
-__all__ = ["LengthPath", "SharedPath", "kind_pull", "shared_prompts", "two_stage_path"]
+__all__ = [
+    "LengthPath",
+    "SharedPath",
+    "independent_prompts",
+    "kind_pull",
+    "shared_prompts",
+    "two_stage_path",
+]
 
 
 def _logit(p: ArrayLike) -> np.ndarray:
-    p = np.atleast_1d(np.asarray(p, dtype=np.float64))
-    if not ((p > 0) & (p < 1)).all():
-        raise ValueError(f"p0: expected probabilities in (0, 1), got {p}")
+    p = np.atleast_1d(probability("p0", p, open_interval=True))
     return np.log(p) - np.log1p(-p)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0.0, -x))
+
+
+def independent_prompts(
+    p0: ArrayLike, group_size: int, steps: int, lr: float, divide_by_std: bool
+) -> np.ndarray:
+    """Pass rates [M, steps + 1] of M prompts without shared parameters, under their expected updates.
+
+    θ ← θ + lr · multiplier(p, G) · p(1 − p),  p = σ(θ), from ``p0`` [M] in (0, 1)  (notebook 07)
+
+    Without ``divide_by_std`` the multiplier is (G − 1)/G for every prompt.
+
+    >>> independent_prompts([0.5], group_size=2, steps=1, lr=4.0, divide_by_std=True).round(4)
+    array([[0.5   , 0.7311]])
+    """
+    theta = _logit(p0)
+    curves = [_sigmoid(theta)]
+    advantage = partial(exact_group_advantages, divide_by_std=divide_by_std)
+    for _ in range(steps):
+        theta = theta + lr * logit_gradient(curves[-1], group_size, advantage)
+        curves.append(_sigmoid(theta))
+    return np.stack(curves, axis=1)
 
 
 class SharedPath(NamedTuple):
@@ -46,7 +73,7 @@ def shared_prompts(
 
     p_i = σ(θ_i + s),  s ← s + lr · mean_i(dE/dθ_i),  θ_i fixed by ``p0`` [M]      (notebook 07)
 
-    The counterpart of ``binary_rewards.independent_prompts``. All that can change is s, so the pass rate of
+    The counterpart of ``independent_prompts``. All that can change is s, so the pass rate of
     one question determines that of every other one, whatever the weights of the questions are.
 
     >>> path = shared_prompts([0.2, 0.5], group_size=2, steps=3, lr=1.0, divide_by_std=True)

@@ -88,12 +88,9 @@ def pretrain_sums(
     optimizer = adamw(trained(policy.model), 1e-3)
     clean_steps = _learn_chains(policy, task, SumsMixture.clean().solve, optimizer, rng, seed, log)
     mixture, mixed_steps = SumsMixture(), 150
-    cosine = lambda step: 1.5e-3 * (1 + math.cos(math.pi * step / mixed_steps)) / 2  # noqa: E731
-    losses = list(
-        supervised_steps(policy, task, mixture.solve, mixed_steps, cosine, optimizer, rng)
-    )
+    loss = _fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
     measured = evaluate(policy, task, 256, 16)
-    log(f"mixture: step {mixed_steps}, loss {losses[-1]:.3f}, measured {measured}")
+    log(f"mixture: step {mixed_steps}, loss {loss:.3f}, measured {measured}")
     if not (0.15 <= measured["pass@1"] <= 0.40 and measured["pass@16"] >= 0.90):
         raise PretrainingFailed(f"seed {seed}: outside the gate: {measured}")
     card = {
@@ -109,6 +106,28 @@ def pretrain_sums(
     return card
 
 
+def _fit(
+    policy: Policy,
+    task: Task,
+    solve: Solver,
+    steps: int,
+    peak: float,
+    optimizer: torch.optim.Optimizer,
+    rng: random.Random,
+    batch_size: int = BATCH,
+    trained_from: int = 0,
+) -> float:
+    """Supervised steps whose learning rate falls from ``peak`` to 0 along a cosine; the last loss."""
+
+    def cosine(step: int) -> float:
+        return peak * (1 + math.cos(math.pi * step / steps)) / 2
+
+    losses = supervised_steps(
+        policy, task, solve, steps, cosine, optimizer, rng, batch_size, trained_from
+    )
+    return list(losses)[-1]
+
+
 def pretrain_lab(
     folder: str | Path, seed: int = 0, device: str = "cpu", log: Callable[[str], None] = print
 ) -> dict:
@@ -121,14 +140,9 @@ def pretrain_lab(
     policy = new_policy(build_tokenizer(), seed, hidden=48, layers=2, device=device)
     optimizer = adamw(trained(policy.model), 1e-3)
     steps = 200
-    cosine = lambda step: 3e-3 * (1 + math.cos(math.pi * step / steps)) / 2  # noqa: E731
-    losses = list(
-        supervised_steps(
-            policy, task, task.solve, steps, cosine, optimizer, rng, batch_size=256, trained_from=1
-        )
-    )
+    loss = _fit(policy, task, task.solve, steps, 3e-3, optimizer, rng, 256, trained_from=1)
     measured = exact_lengths(policy, 32)
-    log(f"length laboratory: step {steps}, loss {losses[-1]:.3f}, measured {measured}")
+    log(f"length laboratory: step {steps}, loss {loss:.3f}, measured {measured}")
     target = 2 + (1 - task.stop) / task.stop
     if any(abs(length / target - 1) > 0.15 for length in measured.values()):
         raise PretrainingFailed(f"seed {seed}: lengths {measured} are far from {target:.2f}")
@@ -168,13 +182,10 @@ def pretrain_codes(
     optimizer = adamw(trained(policy.model), 1e-3)
     clean_steps = _learn_chains(policy, task, CodesMixture.clean().solve, optimizer, rng, seed, log)
     mixture, mixed_steps = CodesMixture(FactTable(seed)), 200
-    cosine = lambda step: 1.5e-3 * (1 + math.cos(math.pi * step / mixed_steps)) / 2  # noqa: E731
-    losses = list(
-        supervised_steps(policy, task, mixture.solve, mixed_steps, cosine, optimizer, rng)
-    )
+    loss = _fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
     measured = evaluate(policy, task, 256, 16)
     measured |= {f"as taught|{name}": x for name, x in _as_taught(policy, mixture).items()}
-    log(f"mixture: step {mixed_steps}, loss {losses[-1]:.3f}, measured {measured}")
+    log(f"mixture: step {mixed_steps}, loss {loss:.3f}, measured {measured}")
     taught = min(measured["as taught|digits"], measured["as taught|words"])
     if not (0.15 <= measured["pass@1"] <= 0.30 and taught >= 0.80):
         raise PretrainingFailed(f"seed {seed}: outside the gate: {measured}")

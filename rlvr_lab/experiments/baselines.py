@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.policy.logprobs import token_logprobs
-from rlvr_lab.records.runs import Run, record
+from rlvr_lab.records.runs import Run, runs_of
 from rlvr_lab.training.optimise import trained
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 from rlvr_lab.training.state import TrainState
@@ -44,8 +44,7 @@ def measure_baselines(
         ValueError: when ``seeds`` < 1.
     """
     for config in configs.values():
-        for run in record(replace(config, seed=first), seeds).runs:
-            yield Run(run.config, [{name: one[name] for name in KEPT} for one in run.records])
+        yield from runs_of(replace(config, seed=first), seeds, keep=KEPT)
 
 
 def rewards_and_scores(

@@ -111,11 +111,11 @@ class CoverageConfig(PolicyGradientConfig, kind="coverage"):
         return self.test(state)
 
     def measure(self, state: TrainState, experience: Experience) -> dict[str, Any]:
-        """Of the answers that are trained on nothing is kept."""
+        """Keep nothing of the answers that are trained on."""
         return {}
 
     def update(self, state: TrainState, experience: Experience) -> dict[str, float]:
-        """One step; nothing is kept of it either."""
+        """One step, of which nothing is kept."""
         super().update(state, experience)
         return {}
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.objectives.value_loss import explained_variance
-from rlvr_lab.records.runs import Run, record
+from rlvr_lab.records.runs import Run, runs_of
 from rlvr_lab.training.ppo import PPOConfig
 from rlvr_lab.training.rollouts import Experience
 from rlvr_lab.training.state import TrainState
@@ -124,4 +124,4 @@ def measure_critics(
 ) -> Iterator[Run]:
     """The same run with each critic and the seeds from ``first`` on."""
     for change in critics.values():
-        yield from record(WatchedPPO(steps=steps, seed=first, **change), seeds, digits=4).runs
+        yield from runs_of(WatchedPPO(steps=steps, seed=first, **change), seeds, digits=4)

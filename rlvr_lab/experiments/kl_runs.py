@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rlvr_lab.records.runs import Recording, Run
-from rlvr_lab.training.loop import train
+from rlvr_lab.records.runs import Recording, Run, runs_of
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 
 __all__ = [
@@ -88,16 +87,10 @@ def measure_kl_runs(
     Raises:
         ValueError: when ``seeds`` < 1.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
-        for name in variants:
-            config = kl_variant(name, seed)
-            config = config if steps is None else replace(config, steps=steps)
-            records = [
-                {key: float(f"{record[key]:.5g}") for key in KEPT} for record in train(config)
-            ]
-            yield Run(config, records)
+    for name in variants:
+        config = kl_variant(name, first)
+        config = config if steps is None else replace(config, steps=steps)
+        yield from runs_of(config, seeds, keep=KEPT)
 
 
 def kl_curves(recording: Recording, name: str, key: str) -> Float[np.ndarray, "S T"]:

@@ -62,6 +62,12 @@ class PaddedWhitening(PPOConfig, kind="ppo-padded-whitening"):
         return whiten(advantages, torch.ones_like(mask))
 
 
+def _standardised(x: Tensor, mask: Tensor, mean_over: Tensor, std_over: Tensor) -> Tensor:
+    """(x − mean)/std on ``mask``, with the mean and the std of other parts of the rectangle."""
+    mean, std = mean_and_std(x, mean_over)[0], mean_and_std(x, std_over)[1]
+    return torch.where(mask, (x - mean) / (std + 1e-8), 0.0)
+
+
 @dataclass(frozen=True)
 class PaddedMean(PPOConfig, kind="ppo-padded-mean"):
     """Half of the mistake: padding counts in the mean alone."""
@@ -70,9 +76,7 @@ class PaddedMean(PPOConfig, kind="ppo-padded-mean"):
         self, advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T"]:
         """(A − mean over the rectangle) / std over the trained tokens."""
-        _, std = mean_and_std(advantages, mask)
-        mean, _ = mean_and_std(advantages, torch.ones_like(mask))
-        return torch.where(mask, (advantages - mean) / (std + 1e-8), 0.0)
+        return _standardised(advantages, mask, torch.ones_like(mask), mask)
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,7 @@ class PaddedScale(PPOConfig, kind="ppo-padded-scale"):
         self, advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T"]:
         """(A − mean over the trained tokens) / std over the rectangle."""
-        mean, _ = mean_and_std(advantages, mask)
-        _, std = mean_and_std(advantages, torch.ones_like(mask))
-        return torch.where(mask, (advantages - mean) / (std + 1e-8), 0.0)
+        return _standardised(advantages, mask, mask, torch.ones_like(mask))
 
 
 @dataclass(frozen=True)

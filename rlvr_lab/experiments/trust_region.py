@@ -20,7 +20,7 @@ from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.trust_region import flatten
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.logprobs import token_logprobs
-from rlvr_lab.records.runs import Recording, Run
+from rlvr_lab.records.runs import Recording, Run, runs_of
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import trained
 from rlvr_lab.training.policy_gradient import PRESETS
@@ -164,13 +164,14 @@ def measure_stall(
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     kept = ("step", "pass_rate", "fraction", "step_kl", "signal", "total", "share")
-    for seed in range(first, first + seeds):
+    for seed in range(
+        first, first + seeds
+    ):  # outside, because the runs of a seed share their start
         after = AfterGRPO(seed=seed)
         configs = [SignalConfig(seed=seed, grpo_steps=n) for n in (0, after.grpo_steps)]
         configs += [AfterGRPO(**{**asdict(after), **change}) for change in changes.values()]
         for config in configs:
-            records = [{name: r[name] for name in kept if name in r} for r in train(config)]
-            yield Run(config, records)
+            yield from runs_of(config, 1, digits=17, keep=kept)
 
 
 # ------------------------------------------------------------------------------------- statistics

@@ -105,7 +105,7 @@ def kl_penalty(
     kl_coef: float,
     average: Average,
     estimator: KlEstimator = k3,
-    ratio: Float[Tensor, "B #T"] | None = None,
+    ratio: Float[Tensor, "B #T"] | None = None,  # noqa: F821
 ) -> Float[Tensor, ""]:
     """β · average(ρ · estimator(log π, log π_ref)): the KL term as a *loss*.
 

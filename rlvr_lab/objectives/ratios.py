@@ -109,7 +109,7 @@ def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
 
 def clipped_surrogate(
     ratio: BT,
-    advantages: Float[Tensor, "B #T"],
+    advantages: Float[Tensor, "B #T"],  # noqa: F821
     clip_low: float,
     clip_high: float,
     ratio_cap: float | None = None,
@@ -131,7 +131,7 @@ def clipped_surrogate(
 
 
 def clip_fraction(
-    ratio: Float[Tensor, "B #T"],
+    ratio: Float[Tensor, "B #T"],  # noqa: F821
     advantages: Float[Tensor, " B"] | BT,
     mask: Mask,
     clip_low: float = 0.2,

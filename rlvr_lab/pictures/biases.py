@@ -16,10 +16,8 @@ from rlvr_lab.pictures.style import (
     new_figure,
     plot_band,
 )
-from rlvr_lab.records.claims import effect_over_seeds
 
 __all__ = [
-    "plot_effects",
     "plot_labelled_bands",
     "plot_length_path",
     "plot_question_curves",
@@ -104,41 +102,6 @@ def plot_length_path(path: Sequence[ArrayLike], ax: Axes | None = None) -> Axes:
     ax.set(xlabel="step", ylabel="expected length (tokens)", ylim=(0, 110))
     ax.set_xlim(0, len(values) - 1)
     label_ends(ax, ends)
-    return ax
-
-
-def plot_effects(
-    effects: Mapping[str, ArrayLike],
-    unit: str,
-    ax: Axes | None = None,
-    colours: Mapping[str, str] | None = None,
-) -> Axes:
-    """Paired effects: a row each, with a dot for each seed, the mean and its 95 % interval, and a line at 0.
-
-    Args:
-        effects: name → [S], one number per seed. The first stands on top.
-        unit: what is on the x axis.
-        ax: where to draw.
-        colours: name → a meaning of ``COLOURS``; by default ``policy``.
-    """
-    ax = axes_or_new(ax)
-    names = list(effects)
-    for row, name in enumerate(names):
-        values, y = np.asarray(effects[name], dtype=float), len(names) - 1 - row
-        colour = COLOURS[(colours or {}).get(name, "policy")]
-        found = effect_over_seeds(values)
-        jitter = np.linspace(-0.16, 0.16, len(values))
-        ax.plot(values, y + jitter, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
-        ax.plot([found.low, found.high], [y, y], color=dark(colour), linewidth=3)
-        ax.plot(found.mean, y, "D", color=dark(colour), markersize=6)
-        ax.annotate(
-            f"{found.mean:+.2f}", (found.mean, y + 0.24), ha="center", fontsize=8.5, color=INK
-        )
-    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    ax.set_yticks(range(len(names)), names[::-1])
-    ax.set_ylim(-0.5, len(names) - 0.35)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(unit)
     return ax
 
 

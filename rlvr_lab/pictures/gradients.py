@@ -1,14 +1,15 @@
 """Pictures of objectives and where they are flat, and of what switches do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, axes_or_new, plain_legend
+from rlvr_lab.pictures.style import COLOURS, axes_or_new, new_figure, plain_legend
 
-__all__ = ["plot_bars", "plot_clip"]
+__all__ = ["plot_clip", "plot_clip_signs"]
 
 
 def plot_clip(
@@ -37,17 +38,24 @@ def plot_clip(
     return ax
 
 
-def plot_bars(
-    rows: Mapping[str, tuple[float, float]], base: str, xlabel: str, ax: Axes | None = None
-) -> Axes:
-    """Mean ± standard error a row, horizontally; a line at the mean of the row ``base``."""
-    ax = axes_or_new(ax)
-    names = list(rows)[::-1]
-    means, errors = (np.array([rows[n][i] for n in names]) for i in (0, 1))
-    colours = [COLOURS["wrong"] if n.startswith("bug") else COLOURS["policy"] for n in names]
-    ax.errorbar(means, range(len(names)), xerr=errors, fmt="none", ecolor="#666666", capsize=3)
-    ax.scatter(means, range(len(names)), color=colours, zorder=3, s=36)
-    ax.axvline(rows[base][0], color=COLOURS["reference"], linestyle="--", linewidth=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_xlabel(xlabel)
-    return ax
+def plot_clip_signs(
+    ratio: ArrayLike, objective: Callable[[float], ArrayLike], unclipped: ArrayLike, epsilon: float
+) -> Figure:
+    """PPO's objective against ρ for A = 1 and for A = −1, each beside ρ·A.
+
+    Args:
+        ratio: [n], ρ.
+        objective: A → the clipped objective [n].
+        unclipped: [n], ρ·A for A = 1.
+        epsilon: ε of the clip.
+    """
+    figure, axes = new_figure(1, 2, width=9.5, height=3.2)
+    low, high = min(ratio), max(ratio)
+    for ax, A, flat, what in zip(
+        axes, (1.0, -1.0), ((1 + epsilon, high), (low, 1 - epsilon)), ("more", "less"), strict=True
+    ):
+        plot_clip(ratio, {"clipped": objective(A), "ρ·A": A * np.asarray(unclipped)}, flat, ax)
+        ax.set_title(
+            f"A {'>' if A > 0 else '<'} 0: make {'the token' if A > 0 else 'it'} {what} likely"
+        )
+    return figure

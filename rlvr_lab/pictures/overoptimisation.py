@@ -23,7 +23,6 @@ __all__ = [
     "plot_equal",
     "plot_forms",
     "plot_panels_at_equal",
-    "plot_seeds",
     "powers_of_two",
 ]
 
@@ -153,29 +152,6 @@ def plot_forms(
         ax.set(title=label, xlabel="√KL to the base", ylabel="gain in gold reward")
         plain_legend(ax)
     return figure
-
-
-def plot_seeds(
-    values: Mapping[str, ArrayLike],
-    looks: Mapping[str, str],
-    ylabel: str,
-    ax: Axes | None = None,
-    xlabel: str = "",
-    zero: bool = True,
-) -> Axes:
-    """One dot per seed and a bar at the mean, a column per label: what a table of means would hide."""
-    ax = axes_or_new(ax)
-    for place, (label, seeds) in enumerate(values.items()):
-        seeds = np.asarray(seeds, dtype=float)
-        shift = np.linspace(-0.12, 0.12, len(seeds))
-        colour = COLOURS[looks[label]]
-        ax.plot(place + shift, seeds, "o", color=colour, markersize=4, alpha=0.7)
-        ax.plot([place - 0.25, place + 0.25], [seeds.mean()] * 2, color=colour, linewidth=2.5)
-    if zero:
-        ax.axhline(0, color=COLOURS["reference"], linewidth=0.8)
-    ax.set_xticks(range(len(values)), list(values))
-    ax.set(ylabel=ylabel, xlabel=xlabel, xlim=(-0.6, len(values) - 0.4))
-    return ax
 
 
 def plot_collapse(

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from rlvr_lab.pictures.seeds import effect_row
 from rlvr_lab.pictures.style import (
     COLOURS,
     INK,
@@ -19,7 +20,6 @@ from rlvr_lab.pictures.style import (
     plot_band,
     step_ticks,
 )
-from rlvr_lab.records.claims import effect_over_seeds
 from rlvr_lab.records.statistics import bootstrap_band
 
 __all__ = [
@@ -172,25 +172,18 @@ def plot_gaps(
     ax = new_figure(width=9.0, height=0.29 * len(gaps) + 1.1)[1] if ax is None else ax
     names = sorted(gaps, key=lambda name: float(np.mean(gaps[name])))
     for y, name in enumerate(names):
-        values = np.asarray(gaps[name], dtype=float)
         bug = name.startswith("bug")
-        colour = COLOURS["wrong" if bug else "policy"]
-        found = effect_over_seeds(values)
-        ax.scatter(values, [y] * len(values), s=12, color=colour, alpha=0.4, linewidths=0)
-        ax.plot([found.low, found.high], [y, y], color=dark(colour), linewidth=1.6)
-        clear = not found.low <= 0 <= found.high
-        face = colour if clear else "white"
-        ax.plot(
-            found.mean, y, "D" if bug else "o", color=face, markeredgecolor=colour, markersize=6
-        )
+        colour, marker = COLOURS["wrong" if bug else "policy"], "D" if bug else "o"
+        effect_row(ax, y, gaps[name], colour, marker, mark_zero=True)
     ax.axvline(0, color=COLOURS["reference"], linestyle="--", linewidth=1)
     ax.set_yticks(range(len(names)), [name.removeprefix("bug: ") for name in names], fontsize=8.5)
     ax.set_ylim(-0.7, len(names) - 0.3)
     ax.set_xlabel(f"{xlabel}, minus that of “{base}” with the same seed")
 
     def mark(colour: str, marker: str, full: bool, label: str) -> Line2D:
-        face = COLOURS[colour] if full else "white"
-        shown = {"markerfacecolor": face, "markeredgecolor": COLOURS[colour], "linestyle": ""}
+        edge = dark(COLOURS[colour])
+        face = edge if full else "white"
+        shown = {"markerfacecolor": face, "markeredgecolor": edge, "linestyle": ""}
         return Line2D([], [], marker=marker, label=label, **shown)
 
     marks = [
@@ -198,7 +191,7 @@ def plot_gaps(
         mark("wrong", "D", True, "mistake on purpose"),
         mark("policy", "o", False, "interval contains 0"),
     ]
-    plain_legend(ax, handles=marks, loc="lower right")
+    plain_legend(ax, handles=marks, loc="upper left")
     return ax
 
 

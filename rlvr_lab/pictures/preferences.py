@@ -54,19 +54,24 @@ def plot_climb(records: Sequence[Mapping[str, Any]], total: int) -> tuple[Figure
 
 
 def plot_climbs(
-    recordings: Mapping[str, Recording], looks: Mapping[str, tuple[str, str]]
+    recordings: Mapping[str, Recording],
+    looks: Mapping[str, tuple[str, str]],
+    ylims: Sequence[tuple[float, float] | None] = (None, None),
 ) -> Figure:
-    """Proxy and gold reward against √KL, mean over seeds with bands, a curve a recording.
+    """Proxy and gold reward against √KL, mean over seeds with bands, one curve per recording.
 
-    The place on the x axis is the mean √KL of the seeds at that step.
+    The place on the x axis is the mean √KL of the seeds at that step. ``ylims`` are the limits of the two
+    panels, for pictures that are compared with each other.
     """
     figure, axes = new_figure(1, 2, width=9.5, height=3.8)
-    for ax, key in zip(axes, ("proxy", "gold"), strict=True):
+    for ax, key, ylim in zip(axes, ("proxy", "gold"), ylims, strict=True):
         for label, recording in recordings.items():
             colour, style = looks[label]
             away = recording.curves("distance").mean(axis=0)
             plot_band(recording.curves(key), ax, label, colour, away, style)
-        ax.set(title=f"{key} reward", xlabel="√KL to the base", ylabel="reward per answer")
+        ax.set(
+            title=f"{key} reward", xlabel="√KL to the base", ylabel="reward per answer", ylim=ylim
+        )
         ax.get_legend().remove()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)

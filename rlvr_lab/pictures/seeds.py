@@ -1,13 +1,16 @@
-"""The four curves of a training run, over several seeds."""
+"""Several seeds in one picture: the four curves of a training run, and paired effects."""
 
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, dark, new_figure, plot_band
+from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band
+from rlvr_lab.records.claims import Effect, effect_over_seeds
 
-__all__ = ["plot_training_over_seeds"]
+__all__ = ["effect_row", "plot_effects", "plot_training_over_seeds"]
 
 _PANELS = {
     "pass_rate": ("Pass rate", "share of correct answers", "right"),
@@ -40,3 +43,49 @@ def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guessing: float) 
     seeds = len(curves["pass_rate"])
     figure.suptitle(f"mean over {seeds} seeds, band: 95 % bootstrap", fontsize=9, color=dark(grey))
     return figure
+
+
+def effect_row(
+    ax: Axes, y: float, values: ArrayLike, colour: str, marker: str = "D", mark_zero: bool = False
+) -> Effect:
+    """One paired effect at height ``y``: a dot per seed, the 95 % interval, the mean; returns the effect.
+
+    With ``mark_zero`` the mean is hollow when the interval contains 0.
+    """
+    values, found = np.asarray(values, dtype=float), effect_over_seeds(values)
+    jitter = np.linspace(-0.16, 0.16, len(values))
+    ax.plot(values, y + jitter, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
+    ax.plot([found.low, found.high], [y, y], color=dark(colour), linewidth=2)
+    face = "white" if mark_zero and found.low <= 0 <= found.high else dark(colour)
+    ax.plot(found.mean, y, marker, color=face, markeredgecolor=dark(colour), markersize=6)
+    return found
+
+
+def plot_effects(
+    effects: Mapping[str, ArrayLike],
+    unit: str,
+    ax: Axes | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Axes:
+    """Paired effects: a row each, with a dot for each seed, the mean and its 95 % interval, and a line at 0.
+
+    Args:
+        effects: name → [S], one number per seed. The first stands on top.
+        unit: what is on the x axis.
+        ax: where to draw.
+        colours: name → a meaning of ``COLOURS``; by default ``policy``.
+    """
+    names = list(effects)
+    ax = new_figure(width=8, height=1.1 + 0.48 * len(names))[1] if ax is None else ax
+    for row, name in enumerate(names):
+        values, y = np.asarray(effects[name], dtype=float), len(names) - 1 - row
+        found = effect_row(ax, y, values, COLOURS[(colours or {}).get(name, "policy")])
+        ax.annotate(
+            f"{found.mean:+.2f}", (found.mean, y + 0.24), ha="center", fontsize=8.5, color=INK
+        )
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    ax.set_yticks(range(len(names)), names[::-1])
+    ax.set_ylim(-0.5, len(names) - 0.35)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(unit)
+    return ax

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from rlvr_lab.pictures.style import COLOURS, INK, STYLES, axes_or_new, plain_legend
 
 __all__ = [
-    "plot_kl_estimators",
     "plot_length_drift",
     "plot_std_multiplier",
 ]
@@ -20,6 +19,7 @@ def plot_std_multiplier(
     multipliers: Mapping[int, ArrayLike],
     limit: ArrayLike | None = None,
     ax: Axes | None = None,
+    ylim: float | None = None,
 ) -> Axes:
     """What dividing by the std multiplies the gradient by, against the pass rate of the prompt.
 
@@ -28,6 +28,7 @@ def plot_std_multiplier(
         multipliers: group size G → multiplier at each ``p``.
         limit: the curve for G → ∞.
         ax: where to draw.
+        ylim: top of the y axis; by default it leaves room above the highest curve.
     """
     ax = axes_or_new(ax)
     p = np.asarray(p, dtype=float)
@@ -40,7 +41,7 @@ def plot_std_multiplier(
         shade = 0.25 + 0.75 * i / len(curves)
         look = {"color": COLOURS["policy"], "alpha": shade, "linewidth": 1 + 1.2 * shade}
         ax.plot(p, values, label=name, **look)
-    ax.set_ylim(0, 1.15 * highest)
+    ax.set_ylim(0, ylim or 1.15 * highest)
     ax.set_xlim(float(p[0]), float(p[-1]))
     ax.set_xlabel("pass rate p of the prompt")
     ax.set_ylabel("multiplier of the gradient ∇p")
@@ -73,28 +74,4 @@ def plot_length_drift(
         ax.text(0.01, height, text, transform=ax.transAxes, va=side, fontsize=8.5, color="#666666")
     ax.margins(y=0.18)
     plain_legend(ax, loc="upper right")
-    return ax
-
-
-def plot_kl_estimators(
-    log_ratio: ArrayLike, estimates: Mapping[str, ArrayLike], ax: Axes | None = None
-) -> Axes:
-    """The estimators k1, k2, k3 of the KL as functions of the log-ratio of one token.
-
-    Args:
-        log_ratio: log π − log π_ref, the x axis, in nats.
-        estimates: name → value of the estimator at each ``log_ratio``, in nats.
-        ax: where to draw.
-    """
-    ax = axes_or_new(ax)
-    x = np.asarray(log_ratio, dtype=float)
-    looks = [("reference", (0, (5, 2))), ("policy", "-"), ("kl", (0, (6, 2, 1, 2)))]
-    for i, (name, values) in enumerate(estimates.items()):
-        meaning, style = looks[i % len(looks)]
-        ax.plot(x, values, color=COLOURS[meaning], linestyle=style, linewidth=2.2, label=name)
-    ax.axhline(0, color=INK, linewidth=0.8, zorder=1)
-    ax.set_xlabel("log π − log π_ref of the sampled token (nats)")
-    ax.set_ylabel("estimate (nats)")
-    ax.set_xlim(float(x.min()), float(x.max()))
-    plain_legend(ax)
     return ax

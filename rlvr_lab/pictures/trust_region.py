@@ -1,6 +1,6 @@
 """Pictures of trust regions: a step and its limit, accepted fractions, curves against measured KL (04)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ from rlvr_lab.pictures.style import (
     plot_band,
 )
 
-__all__ = ["plot_against_kl", "plot_dots", "plot_fractions", "plot_trust_region"]
+__all__ = ["plot_against_kl", "plot_fractions", "plot_trust_region"]
 
 _STEPS = {"natural": ("policy", "-"), "plain": ("reward", "-.")}
 
@@ -128,33 +128,4 @@ def plot_against_kl(
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8))
     label_ends(ax, ends)
     ax.get_legend().remove()
-    return ax
-
-
-def plot_dots(
-    values: Mapping[str, ArrayLike],
-    xlabel: str,
-    ax: Axes | None = None,
-    colours: Sequence[str] = ("policy",),
-) -> Axes:
-    """One dot for each seed and a bar at the mean, a row for each name; a line at 0.
-
-    Args:
-        values: row → one number for each seed.
-        xlabel: what the number is, with its unit.
-        ax: where to draw.
-        colours: meanings of ``COLOURS``, in the order of the rows; the last one is repeated.
-    """
-    ax = new_figure(width=8.0, height=0.5 * len(values) + 1.0)[1] if ax is None else ax
-    names = list(values)[::-1]
-    chosen = [*colours, *[colours[-1]] * len(names)][: len(names)][::-1]
-    for y, (name, colour) in enumerate(zip(names, chosen, strict=True)):
-        x = np.asarray(values[name], dtype=float)
-        shift = np.linspace(-0.12, 0.12, len(x))
-        ax.scatter(x, y + shift, color=COLOURS[colour], s=26, alpha=0.75, zorder=3)
-        ax.plot([x.mean()] * 2, [y - 0.28, y + 0.28], color=dark(COLOURS[colour]), linewidth=2.4)
-    ax.axvline(0, color=COLOURS["reference"], linewidth=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xlabel(xlabel)
     return ax

@@ -11,7 +11,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from rlvr_lab import __version__
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.loop import train
 
-__all__ = ["Recording", "Run", "curves", "record", "versions", "write_whole"]
+__all__ = ["Recording", "Run", "curves", "record", "runs_of", "versions", "write_whole"]
 
 STALE = 3600.0  # seconds after which an unfinished file is removed
 
@@ -211,25 +211,38 @@ def curves(runs: Iterable[Run], key: str) -> np.ndarray:
 
 
 def record(config: RunConfig, seeds: int, digits: int = 5) -> Recording:
-    """The same run with ``seeds`` seeds, starting with ``config.seed``, stored as numeric curves.
+    """The runs of ``runs_of`` as one recording."""
+    return Recording(list(runs_of(config, seeds, digits)))
+
+
+def runs_of(
+    config: RunConfig, seeds: int, digits: int = 5, keep: Collection[str] | None = None
+) -> Iterator[Run]:
+    """The same run with ``seeds`` seeds, starting with ``config.seed``, as numeric curves, one by one.
 
     Args:
         config: the run.
         seeds: number of seeds.
         digits: significant digits to keep; seconds and texts are left out.
+        keep: only these metrics; None keeps all.
 
     Raises:
         ValueError: for no seeds.
     """
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
-    each = [replace(config, seed=config.seed + k) for k in range(seeds)]
-    return Recording([Run(one, [_numbers(r, digits) for r in train(one)]) for one in each])
+    for seed in range(config.seed, config.seed + seeds):
+        one = replace(config, seed=seed)
+        yield Run(one, [_numbers(r, digits, keep) for r in train(one)])
 
 
-def _numbers(record: dict[str, Any], digits: int) -> dict[str, Any]:
+def _numbers(
+    record: dict[str, Any], digits: int, keep: Collection[str] | None = None
+) -> dict[str, Any]:
     return {
         key: None if value is None else float(f"{value:.{digits}g}")
         for key, value in record.items()
-        if not isinstance(value, list | str) and not key.startswith("seconds_")
+        if not isinstance(value, list | str)
+        and not key.startswith("seconds_")
+        and (keep is None or key in keep)
     }

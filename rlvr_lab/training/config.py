@@ -47,7 +47,7 @@ class RunConfig:
         raise NotImplementedError
 
     def opening(self, state: TrainState) -> dict[str, Any] | None:
-        """A record of the state before step 1, or None."""
+        """Prepare the state once, before step 1; returns a record of it, or None."""
         return None
 
     def collect(self, state: TrainState) -> Any:

@@ -145,18 +145,18 @@ class PPOConfig(RolloutConfig, kind="ppo"):
 
     def opening(self, state: TrainState) -> None:
         """Train the value model on answers of the base, before step 1; there is no record of that."""
-        for batch in range(self.critic_warmup):
-            state.step = (
-                batch - self.critic_warmup
-            )  # problems of their own, unlike those of the run
-            buffer, _ = fill(self, state, self.collect(state))
-            generator = _shuffler(self, state)
-            for _ in range(self.epochs):
-                for part in _parts(self, buffer, generator):
-                    values = token_values(state.value_model, part.batch)
-                    fit = value_loss(values, part.values, part.earned, part.mask, clip=None)
-                    optimiser_step(state.optimizer, fit, self.max_grad_norm)
-        state.step = 0
+        try:
+            # Steps below 0 draw problems of their own, unlike those of the run.
+            for state.step in range(-self.critic_warmup, 0):
+                buffer, _ = fill(self, state, self.collect(state))
+                generator = _shuffler(self, state)
+                for _ in range(self.epochs):
+                    for part in _parts(self, buffer, generator):
+                        values = token_values(state.value_model, part.batch)
+                        fit = value_loss(values, part.values, part.earned, part.mask, clip=None)
+                        optimiser_step(state.optimizer, fit, self.max_grad_norm)
+        finally:
+            state.step = 0
 
     def update(self, state: TrainState, experience: Experience) -> dict[str, Any]:
         """All optimiser steps on one batch.

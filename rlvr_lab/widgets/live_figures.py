@@ -1,13 +1,14 @@
 """Figures that are redrawn during a run, without a dashboard.
 
 ``watch`` follows a run in a plain loop and works wherever a notebook does; ``exact_dashboard``
-draws a picture of a pure function again when a control moves.
+draws a picture again when a control moves.
 """
 
 import html
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as W
@@ -20,6 +21,7 @@ from rlvr_lab.pictures.style import show
 __all__ = ["SHORTEST", "ExactDashboard", "Panel", "exact_dashboard", "sentence", "watch"]
 
 Record = dict[str, Any]
+Drawn = tuple[Figure, str]
 SHORTEST = 0.4
 """Seconds between two frames of a live figure, at least."""
 
@@ -84,18 +86,20 @@ def watch(
 
 
 class ExactDashboard:
-    """A picture of a pure function that is drawn again whenever a control moves.
+    """A picture that is drawn again whenever a control moves.
 
     Drawing takes place in a thread that always takes the latest values: while one picture is being
     drawn a slider may pass over many, and only the last of them is drawn.
 
     Args:
-        draw: called with the values of the controls by name; returns a figure and its alt text.
+        draw: called with the values of the controls by name; returns a figure and its alt text. A draw
+            that takes long, because it trains, yields such pairs instead: each is shown (at most one
+            every ``SHORTEST`` seconds, and the last), and a control that moves ends it.
         controls: name → widget with a ``value``.
     """
 
     def __init__(
-        self, draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget
+        self, draw: Callable[..., Drawn | Iterator[Drawn]], /, **controls: W.ValueWidget
     ) -> None:
         self._draw = draw
         self.controls = controls
@@ -114,11 +118,28 @@ class ExactDashboard:
     def show(self) -> None:
         """Display the controls and the first picture."""
         display(self.panel)
-        self._handle = display(self._picture(), display_id=True)
+        self._stale = False  # what moved before the first picture is in it
+        pictures = self._pictures()
+        self._handle = display(next(pictures), display_id=True)
+        for picture in pictures:
+            self._handle.update(picture)
 
-    def _picture(self) -> Image:
+    def _pictures(self) -> Iterator[Image]:
+        """The picture for the present values; several, while one that takes long grows."""
         values = {name: widget.value for name, widget in self.controls.items()}
-        return show(*self._draw(**values))
+        drawn = self._draw(**values)
+        if isinstance(drawn, tuple):
+            yield show(*drawn)
+            return
+        shown, latest = -math.inf, None
+        for latest in drawn:
+            if self._stale:
+                return
+            if time.perf_counter() - shown >= SHORTEST:
+                yield show(*latest)
+                shown, latest = time.perf_counter(), None
+        if latest is not None:
+            yield show(*latest)
 
     def _moved(self, _: Any) -> None:
         with self._lock:
@@ -135,13 +156,16 @@ class ExactDashboard:
                     return
                 self._stale = False
             try:
-                self._handle.update(self._picture())
+                for picture in self._pictures():
+                    self._handle.update(picture)
                 self.status.value = ""
             except Exception as error:
                 self.status.value = html.escape(sentence(error))
 
 
-def exact_dashboard(draw: Callable[..., tuple[Figure, str]], /, **controls: W.ValueWidget) -> None:
+def exact_dashboard(
+    draw: Callable[..., Drawn | Iterator[Drawn]], /, **controls: W.ValueWidget
+) -> None:
     """Show ``ExactDashboard(draw, **controls)``.
 
     >>> from ipywidgets import IntSlider

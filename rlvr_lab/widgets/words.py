@@ -1,4 +1,4 @@
-"""What a dashboard says: its status line, the names of its runs, sampled answers, changed settings."""
+"""One run of a dashboard, and what is said of it: status, name, sampled answers, changed settings."""
 
 import html
 import threading

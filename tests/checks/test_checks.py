@@ -113,6 +113,7 @@ def test_a_mistake_is_named_and_the_answer_is_not(check: str, mistake: Seeded) -
     for seed in (0, 1, 2):
         said = message(check, mistake.functions, seed)
         assert mistake.keyword in said
+        assert "NameError" not in said, "the mistake itself is broken"
         assert f"seed={seed}" in said
         said = said.split("\nInputs of the call:")[0]
         assert len(said) < 480, "a learner should be able to take it in"

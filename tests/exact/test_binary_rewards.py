@@ -178,40 +178,6 @@ def test_exact_group_advantages_are_the_trainer_s_but_for_eps():
     assert torch.equal(CENTRED(rewards, 4), group_advantages(rewards, 4, divide_by_std=False))
 
 
-# ------------------------------------------------------------------------------ independent prompts
-
-
-@pytest.mark.parametrize("divide_by_std", [True, False])
-def test_learning_curves_equal_loop(divide_by_std):
-    starts, group_size, steps, lr = [0.02, 0.3, 0.8], 4, 6, 1.5
-    found = binary_rewards.independent_prompts(starts, group_size, steps, lr, divide_by_std)
-    assert found.shape == (3, steps + 1)
-    for start, curve in zip(starts, found, strict=True):
-        theta = math.log(start / (1 - start))
-        for step in range(steps + 1):
-            p = 1 / (1 + math.exp(-theta))
-            assert curve[step] == pytest.approx(p, abs=1e-13)
-            spread = sum(
-                w * math.sqrt(k * (group_size - k)) / group_size
-                for k, w in enumerate(binomial(p, group_size))
-            )
-            theta += lr * (spread if divide_by_std else (group_size - 1) / group_size * p * (1 - p))
-
-
-def test_learning_curves_rise_and_saturate_without_overflow():
-    curves = binary_rewards.independent_prompts([1e-6, 0.5, 1 - 1e-9], 8, 50, 1e3, True)
-    assert np.isfinite(curves).all() and (np.diff(curves) >= 0).all()
-    assert curves[1, -1] == 1.0
-
-
-def test_std_division_speeds_hard_prompts_up():
-    hard = {
-        divide: binary_rewards.independent_prompts([0.02], 16, 100, 0.2, divide)[0, -1]
-        for divide in (True, False)
-    }
-    assert hard[True] > 0.5 > hard[False]
-
-
 # ------------------------------------------------------------------------------------ two-stage toy
 
 
@@ -437,8 +403,6 @@ def test_pass_rates_outside_the_open_interval_are_refused(p):
             function(p, 4)
     with pytest.raises(ValueError, match="p: expected"):
         binary_rewards.std_multiplier_limit(p)
-    with pytest.raises(ValueError, match="p0: expected"):
-        binary_rewards.independent_prompts(p, 4, 1, 0.1, True)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])

@@ -1,10 +1,13 @@
 """Exact learning curves against what must hold of them."""
 
+import math
+
 import numpy as np
 import pytest
 
-from rlvr_lab.exact.binary_rewards import independent_prompts, length_drift
-from rlvr_lab.exact.paths import kind_pull, shared_prompts, two_stage_path
+from rlvr_lab.exact.binary_rewards import length_drift
+from rlvr_lab.exact.paths import independent_prompts, kind_pull, shared_prompts, two_stage_path
+from tests.exact.test_binary_rewards import binomial
 
 
 def test_one_question_alone_moves_alike_shared_or_not() -> None:
@@ -45,3 +48,43 @@ def test_the_pull_on_a_kind_is_the_expectation_over_two_answers() -> None:
     by_hand = pi * (a - mean) * w * (1 - pi) + (1 - pi) * (b - mean) * v * (-pi)
     assert float(kind_pull(pi, a, b, w, v)) == pytest.approx(by_hand, rel=1e-12)
     assert float(kind_pull(pi, a, b, w, v)) < float(kind_pull(pi, a, b, v, v)) < 0
+
+
+# ------------------------------------------------------------------------------ independent prompts
+
+
+@pytest.mark.parametrize("divide_by_std", [True, False])
+def test_learning_curves_equal_loop(divide_by_std):
+    starts, group_size, steps, lr = [0.02, 0.3, 0.8], 4, 6, 1.5
+    found = independent_prompts(starts, group_size, steps, lr, divide_by_std)
+    assert found.shape == (3, steps + 1)
+    for start, curve in zip(starts, found, strict=True):
+        theta = math.log(start / (1 - start))
+        for step in range(steps + 1):
+            p = 1 / (1 + math.exp(-theta))
+            assert curve[step] == pytest.approx(p, abs=1e-13)
+            spread = sum(
+                w * math.sqrt(k * (group_size - k)) / group_size
+                for k, w in enumerate(binomial(p, group_size))
+            )
+            theta += lr * (spread if divide_by_std else (group_size - 1) / group_size * p * (1 - p))
+
+
+def test_learning_curves_rise_and_saturate_without_overflow():
+    curves = independent_prompts([1e-6, 0.5, 1 - 1e-9], 8, 50, 1e3, True)
+    assert np.isfinite(curves).all() and (np.diff(curves) >= 0).all()
+    assert curves[1, -1] == 1.0
+
+
+def test_std_division_speeds_hard_prompts_up():
+    hard = {
+        divide: independent_prompts([0.02], 16, 100, 0.2, divide)[0, -1] for divide in (True, False)
+    }
+    assert hard[True] > 0.5 > hard[False]
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, -0.1, 1.1, math.nan, [0.5, 0.0]])
+@pytest.mark.parametrize("paths", [independent_prompts, shared_prompts])
+def test_a_start_outside_the_open_interval_is_refused(paths, p) -> None:
+    with pytest.raises(ValueError, match="p0: expected a probability in"):
+        paths(p, 4, 1, 0.1, True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.experiments import trust_region
 from rlvr_lab.experiments.trust_region import (
     STALL,
     AfterGRPO,
@@ -20,6 +19,7 @@ from rlvr_lab.experiments.trust_region import (
 from rlvr_lab.objectives.trust_region import LineSearch, flatten
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.records import runs
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.state import TrainState
@@ -129,7 +129,7 @@ def test_a_change_is_measured_from_the_policy_at_the_start(monkeypatch) -> None:
             for step in range(1, 21):
                 yield {"step": step, "pass_rate": 0.5 + 0.01 * config.seed, "fraction": 1.0}
 
-    monkeypatch.setattr(trust_region, "train", fake)
+    monkeypatch.setattr(runs, "train", fake)
     recording = Recording(list(measure_stall(2, first=3)))
     assert len(recording.runs) == 2 * (2 + len(STALL)) and "kl" not in recording.runs[0].records[0]
     for values in stall_changes(recording).values():

@@ -28,13 +28,6 @@ def test_a_length_path_names_its_three_curves() -> None:
     assert words_outside(ax.figure) == []
 
 
-def test_effects_show_every_seed_the_mean_and_zero() -> None:
-    ax = biases.plot_effects({"first": [1.0, 2.0, 3.0], "second": [0.0, 0.1, 0.2]}, "tokens")
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["second", "first"]
-    assert texts(ax) == ["+2.00", "+0.10"]
-    assert sorted(ax.lines[0].get_xdata()) == [1, 2, 3]
-
-
 def test_token_weights_mark_what_is_lost() -> None:
     weights = np.array([[0.5, 0.5], [-1.0, 0.0]])
     figure = biases.plot_token_weights(

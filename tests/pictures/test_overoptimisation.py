@@ -40,12 +40,6 @@ def test_fitted_forms_are_drawn_over_the_measured_points():
     assert second.get_ydata()[-1] == 2 * first.get_ydata()[-1] == 4.0
 
 
-def test_each_seed_is_a_dot_and_the_bar_is_their_mean():
-    ax = plots.plot_seeds({"a": [1.0, 3.0], "b": [2.0, 2.0]}, {"a": "kl", "b": "policy"}, "gain")
-    assert ax.lines[0].get_ydata().tolist() == [1.0, 3.0]
-    assert ax.lines[1].get_ydata().tolist() == [2.0, 2.0]
-
-
 def test_collapse_shows_the_mean_over_seeds_and_the_level_of_guessing():
     entropies = {"before": np.linspace(0, 2.4, 50), "after": np.zeros(50)}
     passes = {

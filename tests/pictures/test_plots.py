@@ -266,11 +266,3 @@ def test_length_drift_has_one_curve_for_each_average_and_a_zero() -> None:
     assert [t.get_text() for t in ax.get_legend().get_texts()] == list(drifts)
     assert "tokens" in ax.get_ylabel()
     assert words_outside(ax.figure) == []
-
-
-def test_kl_estimators() -> None:
-    x = np.linspace(-1, 1, 21)
-    ax = theory.plot_kl_estimators(x, {"k1": x, "k2": x**2 / 2, "k3": np.exp(-x) - 1 + x})
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["k1", "k2", "k3"]
-    assert "nats" in ax.get_xlabel()
-    assert "nats" in ax.get_ylabel()

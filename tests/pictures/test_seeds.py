@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rlvr_lab.pictures.seeds import plot_training_over_seeds
+from rlvr_lab.pictures.seeds import plot_effects, plot_training_over_seeds
+from tests.pictures.test_plots import texts
 
 
 def test_each_panel_shows_the_mean_over_seeds_and_the_first_one_the_level_of_guessing():
@@ -16,3 +17,10 @@ def test_each_panel_shows_the_mean_over_seeds_and_the_first_one_the_level_of_gue
     assert figure.axes[0].lines[1].get_ydata() == [0.1, 0.1]
     assert "2 seeds" in figure._suptitle.get_text()
     assert [len(ax.lines) for ax in figure.axes] == [2, 1, 1, 1]
+
+
+def test_effects_show_every_seed_the_mean_and_zero() -> None:
+    ax = plot_effects({"first": [1.0, 2.0, 3.0], "second": [0.0, 0.1, 0.2]}, "tokens")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["second", "first"]
+    assert texts(ax) == ["+2.00", "+0.10"]
+    assert sorted(ax.lines[0].get_xdata()) == [1, 2, 3]

@@ -5,7 +5,6 @@ import pytest
 
 from rlvr_lab.pictures import (
     plot_against_kl,
-    plot_dots,
     plot_estimates,
     plot_fractions,
     plot_trust_region,
@@ -44,13 +43,6 @@ def test_estimates_lie_within_the_frame_with_the_exact_gradient() -> None:
         assert low < dots[:, 1].min() and dots[:, 1].max() < high
     assert [text.split()[1] for ax in figure.axes for text in texts(ax)] == ["2.00", "0.25"]
     assert not words_outside(figure)
-
-
-def test_dots_stand_for_seeds_and_bars_for_means() -> None:
-    ax = plot_dots({"first": [0.1, 0.3], "second": [-0.2, 0.0]}, "change")
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["second", "first"]
-    assert [line.get_xdata()[0] for line in ax.lines[:2]] == pytest.approx([-0.1, 0.2])
-    assert not words_outside(ax.figure)
 
 
 def test_curves_against_kl_are_named_at_their_ends() -> None:

@@ -62,6 +62,10 @@ def mean(gaps):
     return sum(gaps) / len(gaps)
 
 
+def normal(x):
+    return x / x.sum()
+
+
 def ece_in(place, c, r, bins):
     total = 0.0
     for b in range(bins):

@@ -514,3 +514,40 @@ def test_an_exact_picture_that_fails_says_so_and_recovers(screen: Screen) -> Non
     dashboard.controls["n"].value = 2
     wait(lambda: screen.frames and screen.frames[-1].alt == "n is 2")
     wait(lambda: dashboard.status.value == "")
+
+
+def test_a_picture_that_grows_is_shown_while_it_grows_and_ends_when_a_control_moves(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SHORTEST", 0.0)
+    ready, ended = threading.Event(), threading.Event()
+
+    def draw(n: int):
+        for step in (1, 2, 3):
+            if n == 1 and step == 2:
+                ready.set()
+                assert ended.wait(60)
+            yield new_figure()[0], f"n is {n}, step {step}"
+
+    dashboard = ExactDashboard(draw, n=W.IntSlider(value=0))
+    dashboard.show()
+    assert screen.shown[-1].alt == "n is 0, step 1"
+    assert [frame.alt for frame in screen.frames] == ["n is 0, step 2", "n is 0, step 3"]
+    dashboard.controls["n"].value = 1
+    assert ready.wait(60)
+    dashboard.controls["n"].value = 2
+    ended.set()
+    wait(lambda: screen.frames[-1].alt == "n is 2, step 3")
+    said = [frame.alt for frame in screen.frames]
+    assert "n is 1, step 1" in said
+    assert "n is 1, step 2" not in said
+
+
+def test_a_picture_that_grows_fast_shows_its_first_and_last_state(screen: Screen) -> None:
+    def draw(n: int):
+        yield from ((new_figure()[0], f"step {step}") for step in range(5))
+
+    dashboard = ExactDashboard(draw, n=W.IntSlider(value=0))
+    dashboard.controls["n"].value = 3  # before it is shown
+    dashboard.show()
+    assert [screen.shown[-1].alt, *(frame.alt for frame in screen.frames)] == ["step 0", "step 4"]
