@@ -72,3 +72,17 @@ def test_supervised_steps_learn_the_stop_chance():
     )
     losses = list(steps)
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_learning_rate_of_a_base_falls_from_its_peak_to_0_along_a_cosine(monkeypatch) -> None:
+    rates = []
+
+    def spy(policy, task, solve, steps, learning_rate, optimizer, rng, batch_size, trained_from):
+        rates.extend(learning_rate(step) for step in range(steps + 1))
+        return iter([2.0, 1.0])
+
+    monkeypatch.setattr(base_models, "supervised_steps", spy)
+    loss = base_models._fit(None, None, None, 4, 1e-3, None, None)
+    assert loss == 1.0
+    half = 0.5**0.5 / 2
+    assert rates == pytest.approx([1e-3, 1e-3 * (0.5 + half), 5e-4, 1e-3 * (0.5 - half), 0])

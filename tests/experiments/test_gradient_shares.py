@@ -1,11 +1,11 @@
 """Gradients of single questions: what is summed and what the further runs train on."""
 
 import random
-from dataclasses import replace
 
 import pytest
 import torch
 
+from rlvr_lab.experiments import gradient_shares
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig, Listed, question_gradients
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.training.loop import train
@@ -43,9 +43,29 @@ def test_listed_problems_come_from_the_list_alone() -> None:
     assert Listed().problems(2, random.Random(0)) == Sums().problems(2, random.Random(0))
 
 
-def test_the_further_run_starts_from_the_measured_policy() -> None:
-    plain = SMALL._plain(steps=5)
-    assert plain.steps == 5 and plain.KIND == "policy-gradient"
-    assert replace(plain, steps=2).group_size == SMALL.group_size
+def test_the_further_runs_train_the_measured_policy_on_one_kind_of_question(monkeypatch) -> None:
+    """On the questions of that kind alone, with the same settings, from the policy at the end."""
+    begun = []
+
+    def spy(config, state):
+        begun.append((config, state.task.listed, state.policy.model.state_dict()))
+        return iter(())
+
+    monkeypatch.setattr(gradient_shares, "train", spy)
+    state = SMALL.begin()
+    with torch.no_grad():
+        for parameter in state.policy.model.parameters():
+            parameter.mul_(1.01)
+    state.step = SMALL.steps
+    record = SMALL.after(state)
+    assert [config.KIND for config, *_ in begun] == ["policy-gradient"] * 2
+    asked = Sums().problems(SMALL.questions, random.Random(10_000 + SMALL.seed))
+    (plain, medium, weights), (_, hard, _) = begun
+    assert (plain.steps, plain.group_size, plain.seed) == (1, SMALL.group_size, 20_007)
+    assert (len(medium), len(hard)) == (record["questions_medium"], record["questions_hard"])
+    assert set(medium) | set(hard) <= set(asked) and not set(medium) & set(hard)
+    for name, value in state.policy.model.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
+    assert record["hard_after_hard"] == record["hard_after_medium"] == record["hard_before"]
     with pytest.raises(ValueError, match="steps"):
         SMALL._plain(steps=0)

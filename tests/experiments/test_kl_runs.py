@@ -63,6 +63,9 @@ def test_pass_rates_are_compared_at_equal_kl() -> None:
     names = ["no KL", "loss k3 β=1"]
     recording = made_up({names[0]: [(2.0, 1.0), (2.0, 0.8)], names[1]: [(1.0, 0.5), (0.0, 0.4)]})
     np.testing.assert_allclose(settled(recording, "no KL", "pass_rate"), [1.0, 0.8])
+    two = [{"step": step, "pass_rate": rate} for step, rate in ((1, 0.2), (2, 0.6), (3, 0.8))]
+    late = settled(Recording([Run(kl_variant("no KL"), two)]), "no KL", "pass_rate", last=2)
+    np.testing.assert_allclose(late, [0.7])
     found = settled_at_kl(recording, names, np.array([1.0, 1.5]))
     np.testing.assert_allclose(found, [[0.5, 0.75], [0.6, 0.7]])
     with pytest.raises(ValueError, match=r"every seed covers 1\.00 to 2\.00"):
