@@ -82,7 +82,10 @@ def test_the_learning_rate_of_a_base_falls_from_its_peak_to_0_along_a_cosine(mon
         return iter([2.0, 1.0])
 
     monkeypatch.setattr(base_models, "supervised_steps", spy)
-    loss = base_models._fit(None, None, None, 4, 1e-3, None, None)
+    policy = new_policy(build_tokenizer(), 0, hidden=16, layers=1, heads=2, device="cpu")
+    optimizer = torch.optim.AdamW(policy.model.parameters())
+    lab = LengthLab()
+    loss = base_models._fit(policy, lab, lab.solve, 4, 1e-3, optimizer, random.Random(0))
     assert loss == 1.0
     half = 0.5**0.5 / 2
     assert rates == pytest.approx([1e-3, 1e-3 * (0.5 + half), 5e-4, 1e-3 * (0.5 - half), 0])
