@@ -13,6 +13,7 @@ from rlvr_lab.pictures.style import (
     axes_or_new,
     dark,
     label_ends,
+    minus,
     new_figure,
     plain_legend,
     plot_band,
@@ -110,7 +111,7 @@ def plot_optimum(
         (0.2, best, "policy", f"π*, β = {beta:g}"),
     ):
         ax.bar(places + shift, np.asarray(values)[order], 0.4, color=COLOURS[colour], label=name)
-    ax.set_xticks(places, [f"r = {x:.2f}" for x in np.asarray(rewards)[order]])
+    ax.set_xticks(places, [minus(f"r = {x:.2f}") for x in np.asarray(rewards)[order]])
     ax.set(ylabel="probability", ylim=(0, 1), xlabel=f"{len(order)} answers, from worst to best")
     plain_legend(ax, loc="upper left")
     return ax

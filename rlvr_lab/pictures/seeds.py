@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band
+from rlvr_lab.pictures.style import COLOURS, INK, dark, minus, new_figure, plot_band
 from rlvr_lab.records.claims import Effect, effect_over_seeds
 
 __all__ = ["effect_row", "plot_effects", "plot_training_over_seeds"]
@@ -39,7 +39,7 @@ def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guessing: float) 
     axes[0, 0].set_ylim(0, 1.05)
     axes[0, 0].axhline(guessing, color=grey, linestyle=(0, (5, 2)), linewidth=1.4)
     end = (curves["pass_rate"].shape[1], guessing + 0.03)
-    axes[0, 0].annotate("blind guess", end, color=dark(grey), fontsize=9, ha="right")
+    axes[0, 0].annotate("blind guessing", end, color=dark(grey), fontsize=9, ha="right")
     seeds = len(curves["pass_rate"])
     figure.suptitle(f"mean over {seeds} seeds, band: 95 % bootstrap", fontsize=9, color=dark(grey))
     return figure
@@ -81,7 +81,11 @@ def plot_effects(
         values, y = np.asarray(effects[name], dtype=float), len(names) - 1 - row
         found = effect_row(ax, y, values, COLOURS[(colours or {}).get(name, "policy")])
         ax.annotate(
-            f"{found.mean:+.2f}", (found.mean, y + 0.24), ha="center", fontsize=8.5, color=INK
+            minus(f"{found.mean:+.2f}"),
+            (found.mean, y + 0.24),
+            ha="center",
+            fontsize=8.5,
+            color=INK,
         )
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     ax.set_yticks(range(len(names)), names[::-1])

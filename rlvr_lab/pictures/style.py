@@ -32,6 +32,7 @@ __all__ = [
     "axes_or_new",
     "dark",
     "label_ends",
+    "minus",
     "new_figure",
     "plain_legend",
     "plot_band",
@@ -53,6 +54,11 @@ COLOURS = {
 STYLES = {"reference": (0, (5, 2)), "right": "-", "wrong": "-", "length": (0, (1, 1))}
 INK = "#333333"
 _GRID, _DPI = "#E4E4E4", 100
+
+
+def minus(text: str) -> str:
+    """The text with the minus sign that matplotlib puts on its axes, in place of the hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def new_figure(
@@ -218,7 +224,7 @@ def plot_panels(
         if guessing is not None:
             ax.axhline(guessing, color=COLOURS["reference"], linewidth=1, linestyle="--")
             place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-            ax.text(0.98, guessing, "blind guess", fontsize=9, color=INK, **place)
+            ax.text(0.98, guessing, "blind guessing", fontsize=9, color=INK, **place)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
     return figure
