@@ -15,8 +15,9 @@ __all__ = ["store"]
 def store(path: Path, timeout: int = 600) -> None:
     """Run every cell of the notebook at ``path`` and write it back with its outputs.
 
-    Dashboards carry out one run (``RLVR_LAB_STORE``), so the stored page shows a finished run. Widget
-    state and execution times are left out, since they change with every execution.
+    Dashboards carry out one run (``RLVR_LAB_STORE``), so the stored page shows a finished run. Widgets
+    (the sentence that stands for them stays) and execution times are left out, since they change with
+    every execution.
 
     Args:
         path: of the notebook.
@@ -31,11 +32,14 @@ def store(path: Path, timeout: int = 600) -> None:
         notebook,
         timeout=timeout,
         kernel_name="python3",
+        coalesce_streams=True,  # how the kernel cuts up what a cell prints depends on the machine's load
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
     client.execute(env={**os.environ, "RLVR_LAB_STORE": "1"})
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True)
     write_whole(path, (text + "\n").encode())

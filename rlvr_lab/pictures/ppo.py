@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from rlvr_lab.pictures.seeds import effect_row
 from rlvr_lab.pictures.style import (
     COLOURS,
-    INK,
     axes_or_new,
     dark,
     label_ends,
     new_figure,
     plain_legend,
     plot_band,
+    plot_guessing,
     step_ticks,
 )
 from rlvr_lab.records.statistics import bootstrap_band
@@ -68,13 +68,14 @@ def plot_inner_steps(low: ArrayLike, high: ArrayLike, kl: ArrayLike, eps: float)
     return figure
 
 
-def plot_switch(base: ArrayLike, other: ArrayLike, name: str, ax: Axes | None = None) -> Axes:
+def plot_switch(
+    base: ArrayLike, other: ArrayLike, name: str, ax: Axes | None = None, guess: float = 0.1
+) -> Axes:
     """Pass rate over the steps without and with one change, [S, T] each, with bands over seeds."""
     ax = new_figure(width=7.5, height=3.4)[1] if ax is None else ax
     plot_band(base, ax, "as it is", "reference", style="--")
     plot_band(other, ax, name, "wrong" if name.startswith("bug") else "policy", style="-")
-    ax.axhline(0.1, color=COLOURS["reference"], linestyle=":", linewidth=1)
-    ax.text(1, 0.12, "blind guessing", fontsize=8.5, color=INK)
+    plot_guessing(ax, guess, left=True)
     ax.set(ylabel="share of correct answers", ylim=(0, 1))
     plain_legend(ax, loc="lower right")
     return ax
@@ -229,8 +230,7 @@ def plot_algorithms(
         ax.set_title(title, fontsize=10)
         ax.xaxis.set_major_locator(step_ticks())
     first = np.ravel(axes)[0]
-    first.axhline(guess, color=COLOURS["reference"], linestyle=":", linewidth=1)
-    first.text(len(mean), guess + 0.02, "blind guessing", ha="right", fontsize=8.5, color=INK)
+    plot_guessing(first, guess)
     first.set_ylim(0, 1.02)
     handles, labels = first.get_legend_handles_labels()
     figure.legend(

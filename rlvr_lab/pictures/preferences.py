@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter
 from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.style import (
@@ -13,7 +14,6 @@ from rlvr_lab.pictures.style import (
     axes_or_new,
     dark,
     label_ends,
-    minus,
     new_figure,
     plain_legend,
     plot_band,
@@ -111,7 +111,7 @@ def plot_optimum(
         (0.2, best, "policy", f"π*, β = {beta:g}"),
     ):
         ax.bar(places + shift, np.asarray(values)[order], 0.4, color=COLOURS[colour], label=name)
-    ax.set_xticks(places, [minus(f"r = {x:.2f}") for x in np.asarray(rewards)[order]])
+    ax.set_xticks(places, [Formatter.fix_minus(f"r = {x:.2f}") for x in np.asarray(rewards)[order]])
     ax.set(ylabel="probability", ylim=(0, 1), xlabel=f"{len(order)} answers, from worst to best")
     plain_legend(ax, loc="upper left")
     return ax

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, INK, dark, minus, new_figure, plot_band
+from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band, plot_guessing
 from rlvr_lab.records.claims import Effect, effect_over_seeds
 
 __all__ = ["effect_row", "plot_effects", "plot_training_over_seeds"]
@@ -20,12 +21,12 @@ _PANELS = {
 }
 
 
-def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guessing: float) -> Figure:
+def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guess: float) -> Figure:
     """Pass rate, KL, length and entropy over the steps, each with its band over seeds.
 
     Args:
         curves: ``pass_rate``, ``kl``, ``length`` and ``entropy``, each [S, T], one row per seed.
-        guessing: accuracy of a blind guess, drawn as a level in the first panel.
+        guess: accuracy of blind guessing, drawn as a level in the first panel.
     """
     figure, axes = new_figure(2, 2, height=5.2)
     for ax, (key, (title, unit, colour)) in zip(axes.flat, _PANELS.items(), strict=True):
@@ -37,9 +38,7 @@ def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guessing: float) 
         ax.set_xlabel("step" if ax in axes[-1] else "")
     grey = COLOURS["reference"]
     axes[0, 0].set_ylim(0, 1.05)
-    axes[0, 0].axhline(guessing, color=grey, linestyle=(0, (5, 2)), linewidth=1.4)
-    end = (curves["pass_rate"].shape[1], guessing + 0.03)
-    axes[0, 0].annotate("blind guessing", end, color=dark(grey), fontsize=9, ha="right")
+    plot_guessing(axes[0, 0], guess)
     seeds = len(curves["pass_rate"])
     figure.suptitle(f"mean over {seeds} seeds, band: 95 % bootstrap", fontsize=9, color=dark(grey))
     return figure
@@ -81,7 +80,7 @@ def plot_effects(
         values, y = np.asarray(effects[name], dtype=float), len(names) - 1 - row
         found = effect_row(ax, y, values, COLOURS[(colours or {}).get(name, "policy")])
         ax.annotate(
-            minus(f"{found.mean:+.2f}"),
+            Formatter.fix_minus(f"{found.mean:+.2f}"),
             (found.mean, y + 0.24),
             ha="center",
             fontsize=8.5,

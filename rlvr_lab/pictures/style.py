@@ -32,10 +32,10 @@ __all__ = [
     "axes_or_new",
     "dark",
     "label_ends",
-    "minus",
     "new_figure",
     "plain_legend",
     "plot_band",
+    "plot_guessing",
     "plot_panels",
     "show",
     "step_ticks",
@@ -54,11 +54,6 @@ COLOURS = {
 STYLES = {"reference": (0, (5, 2)), "right": "-", "wrong": "-", "length": (0, (1, 1))}
 INK = "#333333"
 _GRID, _DPI = "#E4E4E4", 100
-
-
-def minus(text: str) -> str:
-    """The text with the minus sign that matplotlib puts on its axes, in place of the hyphen."""
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def new_figure(
@@ -202,17 +197,32 @@ def plot_band(
     return ax
 
 
+def plot_guessing(ax: Axes, guess: float, left: bool = False) -> None:
+    """A dotted line at the level of blind guessing, named at its right end or its left."""
+    ax.axhline(guess, color=COLOURS["reference"], linestyle=":", linewidth=1.2)
+    ax.annotate(
+        "blind guessing",
+        (0.01 if left else 0.98, guess),
+        (0, 2),
+        xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        fontsize=9,
+        color=INK,
+    )
+
+
 def plot_panels(
     panels: Mapping[str, Mapping[str, ArrayLike]],
     units: Sequence[str],
     looks: Mapping[str, tuple[str, str]],
     ylim: tuple[float, float] | None = None,
     steps: ArrayLike | None = None,
-    guessing: float | None = None,
+    guess: float | None = None,
 ) -> Figure:
     """A panel for each title → label → curves [S, T]; ``looks``: label → (meaning, line style).
 
-    ``guessing`` draws the level of a blind guess.
+    ``guess`` draws the level of blind guessing.
     """
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
     named = {}  # each curve once: not every panel has to hold all of them
@@ -221,10 +231,8 @@ def plot_panels(
             plot_band(curves, ax, label, looks[label][0], steps, looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
         ax.get_legend().remove()
-        if guessing is not None:
-            ax.axhline(guessing, color=COLOURS["reference"], linewidth=1, linestyle="--")
-            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-            ax.text(0.98, guessing, "blind guessing", fontsize=9, color=INK, **place)
+        if guess is not None:
+            plot_guessing(ax, guess)
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -17,6 +17,7 @@ from rlvr_lab.pictures.style import (
     new_figure,
     plain_legend,
     plot_band,
+    plot_guessing,
 )
 
 __all__ = ["plot_against_kl", "plot_fractions", "plot_trust_region"]
@@ -121,8 +122,7 @@ def plot_against_kl(
         )
         for n, v in rates.items()
     ]
-    ax.axhline(guess, color=COLOURS["reference"], linestyle=":", linewidth=1)
-    ax.text(np.asarray(grid)[0], guess + 0.01, "blind guessing", fontsize=8.5, color=INK)
+    plot_guessing(ax, guess)
     ax.set(xlabel="sum of the measured KL of all steps so far (nats per token)", ylim=(0, 1))
     ax.set(ylabel="pass rate")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8))

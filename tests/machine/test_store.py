@@ -33,10 +33,19 @@ def test_a_dashboard_is_stored_after_a_finished_run(tmp_path: Path) -> None:
     shown, printed = notebook.cells
     assert printed.outputs[0].text == "2 False\n"
     controls, picture = shown.outputs
-    assert controls.data["text/plain"] == "[Controls. They work while the notebook runs.]"
+    assert controls.data == {"text/plain": "[Controls. They work while the notebook runs.]"}
     assert "over 2 steps" in picture.metadata["image/png"]["alt"]
     assert "widgets" not in notebook.metadata
     assert json.loads(path.read_text("utf-8"))["cells"][0]["metadata"] == {}
+
+
+def test_what_a_cell_prints_in_pieces_is_stored_as_one_text(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "import time\nfor i in range(3):\n    print(i, flush=True)\n    time.sleep(0.3)"
+    )
+    store(path)
+    (output,) = nbformat.read(path, as_version=4).cells[0].outputs
+    assert output.text == "0\n1\n2\n"
 
 
 def test_a_notebook_that_fails_is_left_as_it_was(tmp_path: Path) -> None:

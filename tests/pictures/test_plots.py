@@ -249,6 +249,18 @@ def test_a_band_states_n_and_holds_its_mean() -> None:
     assert ax.get_xlabel() == "step"
 
 
+def test_panels_draw_each_curve_and_the_level_of_guessing() -> None:
+    looks = {"one": ("policy", "-"), "two": ("wrong", "--")}
+    panels = {title: {"one": [[0.2, 0.4]], "two": [[0.6, 0.8]]} for title in ("left", "right")}
+    figure = plots.plot_panels(panels, ["share", "share"], looks, guess=0.1)
+    for ax in figure.axes:
+        assert [line.get_ydata()[0] for line in ax.lines] == [0.2, 0.6, 0.1]
+        assert texts(ax) == ["blind guessing"]
+    assert [name.split(",")[0] for name in legends(figure)] == ["one", "two"]
+    without = plots.plot_panels(panels, ["share", "share"], looks)
+    assert [texts(ax) for ax in without.axes] == [[], []]
+
+
 def test_std_multiplier_names_every_curve_and_covers_none() -> None:
     table = {g: 1 + np.log2(g / 2) * (0.6 - P) for g in (2, 4, 16, 64)}
     ax = theory.plot_std_multiplier(P, table, limit=1 / np.sqrt(P * (1 - P)))

@@ -10,17 +10,18 @@ def test_each_panel_shows_the_mean_over_seeds_and_the_first_one_the_level_of_gue
     keys = ("pass_rate", "kl", "length", "entropy")
     curves = {key: np.array([[0.1, 0.5], [0.3, 0.7]]) + i for i, key in enumerate(keys)}
     curves["pass_rate"] -= 0.05
-    figure = plot_training_over_seeds(curves, guessing=0.1)
+    figure = plot_training_over_seeds(curves, guess=0.1)
     for ax, key in zip(figure.axes, keys, strict=True):
         np.testing.assert_allclose(ax.lines[0].get_ydata(), curves[key].mean(axis=0))
         np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 2])
     assert figure.axes[0].lines[1].get_ydata() == [0.1, 0.1]
+    assert "blind guessing" in texts(figure.axes[0]) and not texts(figure.axes[1])
     assert "2 seeds" in figure._suptitle.get_text()
     assert [len(ax.lines) for ax in figure.axes] == [2, 1, 1, 1]
 
 
 def test_effects_show_every_seed_the_mean_and_zero() -> None:
-    ax = plot_effects({"first": [1.0, 2.0, 3.0], "second": [0.0, 0.1, 0.2]}, "tokens")
+    ax = plot_effects({"first": [1.0, 2.0, 3.0], "second": [0.0, -0.1, -0.2]}, "tokens")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["second", "first"]
-    assert texts(ax) == ["+2.00", "+0.10"]
+    assert texts(ax) == ["+2.00", "−0.10"]
     assert sorted(ax.lines[0].get_xdata()) == [1, 2, 3]
