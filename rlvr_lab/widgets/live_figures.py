@@ -112,28 +112,31 @@ class ExactDashboard:
         self.panel.add_class("rl-exact")
         self._handle: Any = None
         self._lock = threading.Lock()
-        self._stale = False
+        self._drawn: dict[str, Any] | None = None
         self._thread: threading.Thread | None = None
 
     def show(self) -> None:
         """Display the controls and the first picture."""
         display(self.panel)
-        self._stale = False  # what moved before the first picture is in it
-        pictures = self._pictures()
+        pictures = self._pictures(self._values())
         self._handle = display(next(pictures), display_id=True)
         for picture in pictures:
             self._handle.update(picture)
 
-    def _pictures(self) -> Iterator[Image]:
-        """The picture for the present values; several, while one that takes long grows."""
-        values = {name: widget.value for name, widget in self.controls.items()}
+    def _values(self) -> dict[str, Any]:
+        return {name: widget.value for name, widget in self.controls.items()}
+
+    def _pictures(self, values: dict[str, Any]) -> Iterator[Image]:
+        """The picture for these values; several, while one that takes long grows."""
+        self._drawn = values
         drawn = self._draw(**values)
         if isinstance(drawn, tuple):
             yield show(*drawn)
             return
         shown, latest = -math.inf, None
         for latest in drawn:
-            if self._stale:
+            if self._values() != values:
+                self._drawn = None  # and not finished, should the control come back
                 return
             if time.perf_counter() - shown >= SHORTEST:
                 yield show(*latest)
@@ -143,7 +146,6 @@ class ExactDashboard:
 
     def _moved(self, _: Any) -> None:
         with self._lock:
-            self._stale = True
             if self._handle is not None and self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True)
                 self._thread.start()
@@ -151,12 +153,12 @@ class ExactDashboard:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._stale:
+                values = self._values()
+                if values == self._drawn:
                     self._thread = None
                     return
-                self._stale = False
             try:
-                for picture in self._pictures():
+                for picture in self._pictures(values):
                     self._handle.update(picture)
                 self.status.value = ""
             except Exception as error:

@@ -496,6 +496,9 @@ def test_an_exact_picture_follows_its_controls_and_skips_what_is_stale(screen: S
     for n in range(4, 60):
         slider.value = n
     wait(lambda: screen.frames and screen.frames[-1].alt == "n is 59")
+    slider.notify_change(  # the news of a value that was drawn before the news came
+        {"name": "value", "type": "change", "owner": slider, "old": 58, "new": 59}
+    )
     time.sleep(0.2)
     assert asked[-2] != 59, "it goes on drawing what it has drawn"
     assert len(asked) < 20
@@ -541,6 +544,30 @@ def test_a_picture_that_grows_is_shown_while_it_grows_and_ends_when_a_control_mo
     said = [frame.alt for frame in screen.frames]
     assert "n is 1, step 1" in said
     assert "n is 1, step 2" not in said
+
+
+def test_a_picture_that_was_ended_is_drawn_again_when_its_control_comes_back(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SHORTEST", 0.0)
+    slider = W.IntSlider(value=0)
+
+    def draw(n: int):
+        try:
+            yield new_figure()[0], f"n is {n}, begun"
+            if n == 1 and "n is 1, ended" not in said:
+                slider.value = 2
+            yield new_figure()[0], f"n is {n}, finished"
+        except GeneratorExit:
+            said.append(f"n is {n}, ended")
+            slider.value = 1
+
+    said: list[str] = []
+    ExactDashboard(draw, n=slider).show()
+    slider.value = 1
+    wait(lambda: screen.frames[-1].alt == "n is 1, finished")
+    assert said == ["n is 1, ended"]
+    assert not any("n is 2" in frame.alt for frame in screen.frames)
 
 
 def test_a_picture_that_grows_fast_shows_its_first_and_last_state(screen: Screen) -> None:
