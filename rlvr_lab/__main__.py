@@ -75,13 +75,19 @@ def _parser() -> argparse.ArgumentParser:
         _add_field(command, field)
 
     data = data_folder()
-    for name, study in STUDIES.items():
-        out = data / "runs" / f"{study.file}.json"
-        command = add(name, _measure, study.what, seeds=study.seeds, first=0, out=out)
-        command.set_defaults(study=study)
-        command.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
+    command = commands.add_parser("record", help="record a comparison that a notebook reads")
+    command.set_defaults(run=_measure)
+    known = "\n".join(f"{name:16} {study.what}" for name, study in STUDIES.items())
+    command.formatter_class, command.epilog = argparse.RawDescriptionHelpFormatter, known
+    command.add_argument("study", choices=list(STUDIES), metavar="STUDY", help="one of those below")
+    command.add_argument("--seeds", type=int, help="how many; default: as the course records it")
+    command.add_argument(
+        "--first", type=int, help="the first seed; default: as the course records it"
+    )
+    command.add_argument("--only", nargs="+", metavar="VARIANT", help="only these variants")
+    command.add_argument("--out", type=Path, help="default: the study's file in data/runs")
     what = "which problems a model can solve at all, before and after RL"
-    command = add("coverage", _coverage, what, tables=6, bases=Path("../bases"))
+    command = add("coverage", _coverage, what, tables=6)
     command.add_argument("variant", choices=list(VARIANTS))
     command.add_argument("--out", type=Path, help="default: data/runs/coverage_<variant>.json")
     what, out = "fit a reward model to preferences", data / "reward_model"
@@ -232,17 +238,21 @@ def _progress(record: dict[str, Any]) -> str:
 
 def _measure(options: argparse.Namespace) -> int:
     """Save the recording after each of its runs, so that an interruption keeps what is done."""
+    study = STUDIES[options.study]
+    out = options.out or data_folder() / "runs" / f"{study.file}.json"
+    seeds = study.seeds if options.seeds is None else options.seeds
+    first = study.first if options.first is None else options.first
     runs: list[Run] = []
-    for run in tqdm(options.study.runs(options.seeds, options.first, options.only), unit="run"):
+    for run in tqdm(study.runs(seeds, first, options.only), unit="run"):
         runs.append(run)
-        Recording(runs, options.command).save(options.out)
-    print(f"recording: {options.out}")
+        Recording(runs, options.command).save(out)
+    print(f"recording: {out}")
     return 0
 
 
 def _coverage(options: argparse.Namespace) -> int:
     out = options.out or data_folder() / "runs" / f"coverage_{options.variant}.json"
-    runs = record_coverage(options.variant, options.tables, options.bases, out, options.command)
+    runs = record_coverage(options.variant, options.tables, out, options.command)
     print(f"coverage: {out}, {len(list(tqdm(runs, unit='run')))} new runs")
     return 0
 

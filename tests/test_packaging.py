@@ -94,9 +94,10 @@ def test_shapes_are_enforced_in_the_tests() -> None:
 def test_readme_knows_every_module() -> None:
     """Each room's line in the tree names the files in it, and no others."""
     readme = (ROOT / "README.md").read_text("utf-8")
-    rooms = [path for path in (ROOT / "rlvr_lab").iterdir() if (path / "__init__.py").is_file()]
+    package = ROOT / "rlvr_lab"
+    rooms = [path.parent for path in package.rglob("__init__.py") if path.parent != package]
     for room in rooms:
-        named = re.search(rf"^  {room.name}/ +(.+(?:\n {{16,}}.+)*)", readme, re.MULTILINE)
+        named = re.search(rf"^ +{room.name}/ +(.+(?:\n {{16,}}.+)*)", readme, re.MULTILINE)
         assert named, room.name
         known = {path.stem for path in room.glob("*.py")} - {"__init__"}
         assert set(re.findall(r"\b(\w+)\.py\b", named[1])) == known, room.name

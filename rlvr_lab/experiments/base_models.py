@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from rlvr_lab.policy.architecture import new_policy
-from rlvr_lab.policy.loading import Policy
+from rlvr_lab.policy.data import bases_folder
+from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.policy.words import CODE_WORDS, build_tokenizer, word_tokenizer
 from rlvr_lab.tasks.codes import LANGUAGES, Codes, CodesMixture, FactTable, way_of
@@ -21,7 +22,17 @@ from rlvr_lab.tasks.task import Task
 from rlvr_lab.training.optimise import adamw, trained
 from rlvr_lab.training.supervised import Solver, supervised_steps
 
-__all__ = ["BASE_MODELS", "PretrainingFailed", "pretrain_codes", "pretrain_lab", "pretrain_sums"]
+__all__ = [
+    "BASE_MODELS",
+    "PretrainingFailed",
+    "codes_with_chains",
+    "fit",
+    "kept_base",
+    "learn_chains",
+    "pretrain_codes",
+    "pretrain_lab",
+    "pretrain_sums",
+]
 
 BATCH = 128
 
@@ -36,7 +47,7 @@ def _write(policy: Policy, folder: Path, card: dict) -> None:
     (folder / "pretraining.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def _learn_chains(
+def learn_chains(
     policy: Policy,
     task: Task,
     solve: Solver,
@@ -86,9 +97,9 @@ def pretrain_sums(
     task, rng = Sums(), random.Random(f"pretraining {seed}")
     policy = new_policy(build_tokenizer(), seed, device=device)
     optimizer = adamw(trained(policy.model), 1e-3)
-    clean_steps = _learn_chains(policy, task, SumsMixture.clean().solve, optimizer, rng, seed, log)
+    clean_steps = learn_chains(policy, task, SumsMixture.clean().solve, optimizer, rng, seed, log)
     mixture, mixed_steps = SumsMixture(), 150
-    loss = _fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
+    loss = fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
     measured = evaluate(policy, task, 256, 16)
     log(f"mixture: step {mixed_steps}, loss {loss:.3f}, measured {measured}")
     if not (0.15 <= measured["pass@1"] <= 0.40 and measured["pass@16"] >= 0.90):
@@ -106,7 +117,7 @@ def pretrain_sums(
     return card
 
 
-def _fit(
+def fit(
     policy: Policy,
     task: Task,
     solve: Solver,
@@ -140,7 +151,7 @@ def pretrain_lab(
     policy = new_policy(build_tokenizer(), seed, hidden=48, layers=2, device=device)
     optimizer = adamw(trained(policy.model), 1e-3)
     steps = 200
-    loss = _fit(policy, task, task.solve, steps, 3e-3, optimizer, rng, 256, trained_from=1)
+    loss = fit(policy, task, task.solve, steps, 3e-3, optimizer, rng, 256, trained_from=1)
     measured = exact_lengths(policy, 32)
     log(f"length laboratory: step {steps}, loss {loss:.3f}, measured {measured}")
     target = 2 + (1 - task.stop) / task.stop
@@ -155,6 +166,41 @@ def pretrain_lab(
     }
     _write(policy, Path(folder), card)
     return card
+
+
+def kept_base(name: str, make: Callable[[], Policy], device: str = "auto") -> Policy:
+    """The policy in ``bases_folder() / name``; it is made and kept if it is not there yet.
+
+    Args:
+        name: of its folder. It has to contain everything that the policy depends on, such as the seed.
+        make: trains the policy.
+        device: see ``policy.loading.resolve_device``.
+    """
+    folder = bases_folder() / name
+    if not (folder / "made").is_file():
+        make().save(folder)
+        (folder / "made").touch()  # an interrupted save is not taken for a base
+    return load_policy(folder, device)
+
+
+def codes_with_chains(seed: int, hidden: int = 96, layers: int = 3, device: str = "auto") -> Policy:
+    """A policy that has learned flawless chains of the codes in both languages, and nothing else.
+
+    It is the first stage of each base model in the world of the codes. The second stage, a mixture, takes
+    half a minute; this one takes a minute, so it is kept (``kept_base``).
+
+    Raises:
+        PretrainingFailed: when the chain is not learned in 600 steps.
+    """
+
+    def make() -> Policy:
+        policy = new_policy(word_tokenizer(CODE_WORDS), seed, hidden, layers, device=device)
+        optimizer, rng = adamw(trained(policy.model), 1e-3), random.Random(f"chains {seed}")
+        solve = CodesMixture.clean().solve
+        learn_chains(policy, Codes(), solve, optimizer, rng, seed, log=lambda line: None)
+        return policy
+
+    return kept_base(f"codes_chains_{hidden}x{layers}_{seed}", make, device)
 
 
 def pretrain_codes(
@@ -180,9 +226,9 @@ def pretrain_codes(
     task, rng = Codes(), random.Random(f"pretraining {seed}")
     policy = new_policy(word_tokenizer(CODE_WORDS), seed, device=device)
     optimizer = adamw(trained(policy.model), 1e-3)
-    clean_steps = _learn_chains(policy, task, CodesMixture.clean().solve, optimizer, rng, seed, log)
+    clean_steps = learn_chains(policy, task, CodesMixture.clean().solve, optimizer, rng, seed, log)
     mixture, mixed_steps = CodesMixture(FactTable(seed)), 200
-    loss = _fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
+    loss = fit(policy, task, mixture.solve, mixed_steps, 1.5e-3, optimizer, rng)
     measured = evaluate(policy, task, 256, 16)
     measured |= {f"as taught|{name}": x for name, x in _as_taught(policy, mixture).items()}
     log(f"mixture: step {mixed_steps}, loss {loss:.3f}, measured {measured}")

@@ -1,7 +1,7 @@
 """What a baseline is worth in training: runs with and without, and the noise of both (notebook 03).
 
 Both runs sum over the tokens of an answer and differ in nothing but the baseline: the raw reward, or the
-reward minus the mean of the group's other answers (RLOO). ``python -m rlvr_lab baselines`` records them.
+reward minus the mean of the group's other answers (RLOO). ``python -m rlvr_lab record baselines`` records them.
 """
 
 from collections.abc import Iterator

@@ -14,29 +14,28 @@ the test problems and the seed of the run. Table 0 and earlier trials with other
 to fix the claims; tables from 1 on are the confirmation (``EXPLORED``).
 """
 
-import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 
 from rlvr_lab.experiments.base_models import pretrain_codes
+from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.policy.data import bases_folder
 from rlvr_lab.policy.loading import Policy, load_policy
-from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.calibration import Reliability, calibration_error, reliability
 from rlvr_lab.records.runs import Recording, Run
-from rlvr_lab.tasks.codes import Codes, FactTable, way_of
+from rlvr_lab.tasks.codes import FactTable, way_of
 from rlvr_lab.tasks.evaluation import pass_at_k
-from rlvr_lab.tasks.task import grade
+from rlvr_lab.tasks.task import Problem, Verdict
 from rlvr_lab.training.loop import train
-from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
-from rlvr_lab.training.rollouts import Experience
+from rlvr_lab.training.policy_gradient import PRESETS
 from rlvr_lab.training.state import TrainState
 
 __all__ = [
@@ -63,35 +62,22 @@ WAYS = ("direct", "digits", "words", "mixed", "malformed")
 
 
 @dataclass(frozen=True)
-class CoverageConfig(PolicyGradientConfig, kind="coverage"):
-    """A policy-gradient run in the world of the codes that answers a fixed test now and then.
+class CoverageConfig(EvaluatedConfig, kind="coverage"):
+    """A policy-gradient run in the world of the codes with a test of many answers to each problem.
 
-    A record belongs to a step at which the test was answered; step 0 is the base. For what it holds see
-    ``measure_answers``; ``solved_in`` is the class of each test problem by the table.
-
-    Attributes:
-        table: the replicate.
-        every: steps from one test to the next.
-        test_problems: M.
-        test_samples: answers to each.
+    For what a record holds see ``measure_answers``; ``solved_in`` is the class of each test problem by the
+    table.
     """
 
     world: str = "codes"
     max_new_tokens: int = 24
     table: int = SHIPPED
     every: int = 20
-    test_problems: int = 96
     test_samples: int = 64
-
-    FIXED: ClassVar[tuple[str, ...]] = (
-        *PolicyGradientConfig.FIXED,
-        *("table", "every", "test_problems", "test_samples"),
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("world", self.world == "codes", "codes")
-        self.require_at_least(1, "every", "test_problems", "test_samples")
 
     def begin(self, policy: Policy | None = None, *given: Any, **named: Any) -> TrainState:
         """The state before step 1.
@@ -106,37 +92,16 @@ class CoverageConfig(PolicyGradientConfig, kind="coverage"):
             )
         return super().begin(policy, *given, **named)
 
-    def opening(self, state: TrainState) -> dict[str, Any]:
-        """The test of the base."""
-        return self.test(state)
+    @property
+    def test_name(self) -> str:
+        """The seed of the test problems."""
+        return f"coverage {self.table}"
 
-    def measure(self, state: TrainState, experience: Experience) -> dict[str, Any]:
-        """Keep nothing of the answers that are trained on."""
-        return {}
-
-    def update(self, state: TrainState, experience: Experience) -> dict[str, float]:
-        """One step, of which nothing is kept."""
-        super().update(state, experience)
-        return {}
-
-    def after(self, state: TrainState) -> dict[str, Any] | None:
-        """The test, when it is due."""
-        return self.test(state) if state.step % self.every == 0 else None
-
-    def test(self, state: TrainState) -> dict[str, Any]:
-        """Answer the test problems; the policy and the generators of the run stay as they are."""
-        problems = Codes().problems(self.test_problems, random.Random(f"coverage {self.table}"))
+    def describe(
+        self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
+    ) -> dict[str, Any]:
+        """The class of each problem, and counts of its answers."""
         facts = FactTable(self.table)
-        generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
-        batch = sample(
-            state.policy,
-            [problem.prompt for problem in problems],
-            self.test_samples,
-            self.max_new_tokens,
-            generator,
-            self.temperature,
-        )
-        verdicts = grade(state.task, problems, batch.texts, batch.truncated.tolist())
         return {
             "solved_in": [facts.solved_in(problem) for problem in problems],
             "entropy": float(batch.entropy[batch.completion_mask].double().mean()),
@@ -195,9 +160,7 @@ VARIANTS: dict[str, CoverageConfig] = {
 """What is recorded: GRPO; GRPO with a KL of 0.2 (k3 per token, in the loss); MaxRL."""
 
 
-def record_coverage(
-    variant: str, tables: int, bases: str | Path, out: str | Path, command: str = ""
-) -> Iterator[Run]:
+def record_coverage(variant: str, tables: int, out: str | Path, command: str = "") -> Iterator[Run]:
     """Train and test ``variant`` on tables 0 … ``tables`` − 1; the file grows with each finished run.
 
     An interrupted recording continues: runs that ``out`` already holds with the same settings are kept.
@@ -205,7 +168,6 @@ def record_coverage(
     Args:
         variant: a name in ``VARIANTS``.
         tables: how many.
-        bases: folder of the base models, one each table; those that are missing are made (a minute each).
         out: the recording.
         command: that makes it again.
 
@@ -224,31 +186,22 @@ def record_coverage(
     for table in range(tables):
         config = replace(VARIANTS[variant], table=table, seed=table)
         kept = [run for run in earlier if run.config == config]
-        runs += kept or [_run(config, Path(bases))]
+        runs += kept or [_run(config)]
         if not kept:
             Recording(runs, command).save(out)
             yield runs[-1]
 
 
-def _run(config: CoverageConfig, bases: Path) -> Run:
+def _run(config: CoverageConfig) -> Run:
     if config.table == SHIPPED:
         policy = load_policy("codes", config.device)
     else:
-        folder = bases / f"codes_{config.table}"
+        folder = bases_folder() / f"codes_{config.table}"
         if not (folder / "pretraining.json").is_file():
             pretrain_codes(folder, config.table, config.device)
         policy = load_policy(folder, config.device)
     records = train(config, state=config.begin(policy))
-    return Run(config, [_short(record) for record in records])
-
-
-def _short(record: dict[str, Any]) -> dict[str, Any]:
-    """Without times, and with five digits."""
-    return {
-        key: float(f"{value:.5g}") if isinstance(value, float) else value
-        for key, value in record.items()
-        if not key.startswith("seconds_") and key != "changed"
-    }
+    return Run(config, [short_record(record) for record in records])
 
 
 # ---------------------------------------------------------------------------------- reading them

@@ -1,6 +1,6 @@
 """GRPO with a KL to the reference: which weight, which estimator, in the loss or in the reward (notebook 06).
 
-Measured by ``python -m rlvr_lab kl-runs``. Every variant is a change to one common configuration, and every
+Measured by ``python -m rlvr_lab record kl-runs``. Every variant is a change to one common configuration, and every
 seed sees the same problems in every variant, so that variants are compared seed by seed.
 """
 

@@ -1,6 +1,6 @@
 """What PPO's implementation details do, one switch at a time, over seeds (notebook 05).
 
-The table is measured by ``python -m rlvr_lab ppo-details``; its rows are changes to one common
+The table is measured by ``python -m rlvr_lab record ppo-details``; its rows are changes to one common
 configuration, and every seed sees the same problems in every row. Some rows are mistakes on purpose, each
 a variant of ``PPOConfig`` with one method done wrong. Others take a detail or a mistake apart, to see which
 part of it has the effect.

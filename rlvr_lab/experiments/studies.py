@@ -1,8 +1,5 @@
 """The comparisons of several variants that the command line can record again."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
-
 from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
 from rlvr_lab.experiments.critics import CRITICS, measure_critics
 from rlvr_lab.experiments.kl_runs import (
@@ -12,39 +9,11 @@ from rlvr_lab.experiments.kl_runs import (
     measure_while_learning,
 )
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
+from rlvr_lab.experiments.r1.studies import R1_STUDIES
+from rlvr_lab.experiments.study import Study
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
-from rlvr_lab.records.runs import Run
 
-__all__ = ["STUDIES", "Study"]
-
-
-class Study(NamedTuple):
-    """One comparison.
-
-    Attributes:
-        what: it measures, for the command line's help.
-        variants: name → variant, in the form that ``measure`` takes.
-        measure: (number of seeds, variants, first seed) → its runs, one by one.
-        seeds: number of seeds that the course records.
-        file: name of the recording under ``data/runs``.
-    """
-
-    what: str
-    variants: Mapping[str, Any]
-    measure: Callable[[int, Mapping[str, Any], int], Iterator[Run]]
-    seeds: int
-    file: str
-
-    def runs(self, seeds: int, first: int = 0, only: list[str] | None = None) -> Iterator[Run]:
-        """The runs of all variants, or of those named in ``only``.
-
-        Raises:
-            ValueError: when ``only`` names a variant that does not exist.
-        """
-        names = only or list(self.variants)
-        if unknown := [name for name in names if name not in self.variants]:
-            raise ValueError(f"only: {unknown[0]!r} is none of {', '.join(self.variants)}")
-        return self.measure(seeds, {name: self.variants[name] for name in names}, first)
+__all__ = ["STUDIES"]
 
 
 STUDIES = {
@@ -70,5 +39,6 @@ STUDIES = {
         10,
         "grpo_kl_learning",
     ),
+    **R1_STUDIES,
 }
-"""Name of the command → study."""
+"""Name → study; ``python -m rlvr_lab record <name>`` records it. A case study's names begin with its own."""

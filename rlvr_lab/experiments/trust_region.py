@@ -2,7 +2,7 @@
 
 TRPO stretches every step to the KL δ, whatever the gradient is worth. ``SignalConfig`` measures how much
 of a batch's gradient is signal; ``AfterGRPO`` takes TRPO steps from a policy that GRPO has trained, and its
-variants in ``STALL`` remove one suspected cause each. ``python -m rlvr_lab trpo-stall`` records both.
+variants in ``STALL`` remove one suspected cause each. ``python -m rlvr_lab record trpo-stall`` records both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-__all__ = ["data_folder"]
+__all__ = ["bases_folder", "data_folder"]
 
 
 def data_folder() -> Path:
@@ -20,3 +20,11 @@ def data_folder() -> Path:
             "`pip install -e .`), or set the environment variable RLVR_LAB_DATA to its data/ folder"
         )
     return folder
+
+
+def bases_folder() -> Path:
+    """Where experiments keep the base models that they make: ``bases/`` next to ``data/``, or ``$RLVR_LAB_BASES``.
+
+    Git ignores this folder. A base model that is missing in it is made again.
+    """
+    return Path(os.environ.get("RLVR_LAB_BASES", data_folder().parent / "bases"))

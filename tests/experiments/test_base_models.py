@@ -85,7 +85,7 @@ def test_the_learning_rate_of_a_base_falls_from_its_peak_to_0_along_a_cosine(mon
     policy = new_policy(build_tokenizer(), 0, hidden=16, layers=1, heads=2, device="cpu")
     optimizer = torch.optim.AdamW(policy.model.parameters())
     lab = LengthLab()
-    loss = base_models._fit(policy, lab, lab.solve, 4, 1e-3, optimizer, random.Random(0))
+    loss = base_models.fit(policy, lab, lab.solve, 4, 1e-3, optimizer, random.Random(0))
     assert loss == 1.0
     half = 0.5**0.5 / 2
     assert rates == pytest.approx([1e-3, 1e-3 * (0.5 + half), 5e-4, 1e-3 * (0.5 - half), 0])

@@ -94,20 +94,21 @@ def test_an_interrupted_recording_goes_on(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(coverage, "pretrain_codes", pretrain)
     monkeypatch.setitem(VARIANTS, "grpo", CoverageConfig(**SMALL))
+    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
     out = tmp_path / "coverage.json"
-    first = record_coverage("grpo", 3, tmp_path, out, "command")
+    first = record_coverage("grpo", 3, out, "command")
     kept = [next(first), next(first)]
     first.close()
     same = lambda runs: [(run.config, run.records) for run in runs]  # noqa: E731
     assert same(Recording.load(out).runs) == same(kept) and made == [1]
-    (last,) = record_coverage("grpo", 3, tmp_path, out, "command")
+    (last,) = record_coverage("grpo", 3, out, "command")
     assert last.config.table == last.config.seed == 2 and made == [1, 2]
     loaded = Recording.load(out)
     assert same(loaded.runs) == same([*kept, last]) and loaded.command == "command"
-    assert list(record_coverage("grpo", 3, tmp_path, out)) == []
+    assert list(record_coverage("grpo", 3, out)) == []
     for variant, tables, name in (("x", 1, "variant"), ("grpo", 0, "tables")):
         with pytest.raises(ValueError, match=name):
-            next(record_coverage(variant, tables, tmp_path, out))
+            next(record_coverage(variant, tables, out))
 
 
 def made_up() -> Recording:

@@ -77,7 +77,7 @@ def test_the_recording_holds_every_variant_and_every_seed() -> None:
     for name in KL_VARIANTS:
         assert len(kl_curves(recording, name, "kl")) == 10
     assert len(recording.runs) == 10 * len(KL_VARIANTS)
-    assert recording.command.startswith("python -m rlvr_lab kl-runs --seeds 10")
+    assert recording.command.startswith("python -m rlvr_lab record kl-runs --seeds 10")
     assert json.dumps(recording.versions)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr_lab.__main__ import _parser
+from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.policy.data import data_folder
 
 RUNS = data_folder() / "runs"
@@ -20,5 +21,5 @@ def test_the_command_of_a_recording_is_understood(path: Path) -> None:
     assert start == "python -m rlvr_lab"
     # A file that holds one run for each of several seeds says S for the seed.
     options = _parser().parse_args(["0" if word == "S" else word for word in words])
-    if study := getattr(options, "study", None):
-        assert set(options.only or []) <= set(study.variants)
+    if name := getattr(options, "study", None):
+        assert set(options.only or []) <= set(STUDIES[name].variants)

@@ -6,7 +6,8 @@ import pytest
 
 from rlvr_lab.__main__ import main
 from rlvr_lab.experiments import studies
-from rlvr_lab.experiments.studies import STUDIES, Study
+from rlvr_lab.experiments.studies import STUDIES
+from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training.policy_gradient import PRESETS
@@ -22,26 +23,37 @@ def counted(seeds, variants, first):
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up = Study("count", {"one": 1, "two": 2}, counted, 3, "counted")
+    made_up = Study("count", {"one": 1, "two": 2}, counted, 3, "counted", first=1)
     monkeypatch.setitem(studies.STUDIES, "counted", made_up)
 
 
 def test_a_study_is_recorded_with_its_command(study: None, tmp_path: Path) -> None:
     out = tmp_path / "counted.json"
-    words = ["counted", "--seeds", "2", "--first", "5", "--only", "two", "--out", str(out)]
+    words = [
+        "record",
+        "counted",
+        "--seeds",
+        "2",
+        "--first",
+        "5",
+        "--only",
+        "two",
+        "--out",
+        str(out),
+    ]
     assert main(words) == 0
     found = Recording.load(out)
     assert [(run.config.steps, run.config.seed) for run in found.runs] == [(2, 5), (2, 6)]
     assert found.command == "python -m rlvr_lab " + " ".join(words)
-    assert main(["counted", "--out", str(out)]) == 0
+    assert main(["record", "counted", "--out", str(out)]) == 0
     runs = Recording.load(out).runs
     assert [(r.config.steps, r.config.seed) for r in runs] == [
-        (s, k) for s in (1, 2) for k in range(3)
+        (s, k) for s in (1, 2) for k in (1, 2, 3)
     ]
 
 
 def test_an_unknown_variant_is_named(study: None, tmp_path: Path, capsys) -> None:
-    assert main(["counted", "--only", "three", "--out", str(tmp_path / "x.json")]) == 2
+    assert main(["record", "counted", "--only", "three", "--out", str(tmp_path / "x.json")]) == 2
     assert "only: 'three' is none of one, two" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
 

@@ -1,0 +1,1 @@
+"""The case study of DeepSeek R1, run small (notebook 08): one file for each experiment."""

@@ -1,0 +1,8 @@
+"""The list of the experiments in this case study."""
+
+from rlvr_lab.experiments.study import Study
+
+__all__ = ["R1_STUDIES"]
+
+R1_STUDIES: dict[str, Study] = {}
+"""Name → study; the name begins with ``r1/``."""

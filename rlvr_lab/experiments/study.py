@@ -1,0 +1,39 @@
+"""What a comparison of several variants is; ``studies.STUDIES`` lists them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rlvr_lab.records.runs import Run
+
+__all__ = ["Study"]
+
+
+class Study(NamedTuple):
+    """One comparison.
+
+    Attributes:
+        what: it measures, for the command line's help.
+        variants: name → variant, in the form that ``measure`` takes.
+        measure: (number of seeds, variants, first seed) → its runs, one by one.
+        seeds: number of seeds that the course records.
+        file: name of the recording under ``data/runs``.
+        first: the first seed that the course records.
+    """
+
+    what: str
+    variants: Mapping[str, Any]
+    measure: Callable[[int, Mapping[str, Any], int], Iterator[Run]]
+    seeds: int
+    file: str
+    first: int = 0
+
+    def runs(self, seeds: int, first: int = 0, only: list[str] | None = None) -> Iterator[Run]:
+        """The runs of all variants, or of those named in ``only``.
+
+        Raises:
+            ValueError: when ``only`` names a variant that does not exist.
+        """
+        names = only or list(self.variants)
+        if unknown := [name for name in names if name not in self.variants]:
+            raise ValueError(f"only: {unknown[0]!r} is none of {', '.join(self.variants)}")
+        return self.measure(seeds, {name: self.variants[name] for name in names}, first)
