@@ -17,7 +17,7 @@ the draft's own: then the second chain cannot help.
 import random
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rlvr_lab.policy.words import NUMBER_WORDS
 from rlvr_lab.tasks.codes import CodesMixture, FactTable, Way
@@ -71,7 +71,7 @@ def steps_of(problem: Problem, text: str) -> list[Step]:
         if again:
             total = int(tokens[1])
         steps.append(Step(correct, waited, total == right if again else False if waited else None))
-        tokens = tokens[2:] if waited else tokens
+        tokens = tokens[again + waited :]
     return steps
 
 
@@ -135,7 +135,7 @@ class RecheckMixture(CodesMixture):
     digits: float = 0.45
     words: float = 0.0
     recheck: float = 0.3
-    facts: Literal["correct", "draft"] = "correct"
+    facts: str = "correct"
     recheck_slip: float = 0.02
 
     def __post_init__(self) -> None:
