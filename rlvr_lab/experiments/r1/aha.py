@@ -9,6 +9,7 @@ Each seed is a replicate with its own base, wrong facts and test problems.
 Recorded by ``python -m rlvr_lab record r1/aha`` and ``python -m rlvr_lab record r1/aha_sums``.
 """
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ WRONG_FACTS = 12
 GUESS = {"codes": 1e-3, "sums": 0.1}
 """Probability that a blind guess is correct."""
 KEPT = 6  # answers with ``wait`` that a record keeps as text
+CUT = 1024  # re-checked answers, spread over all problems, that are continued without it
 
 
 # ---------------------------------------------------------------------------------------- the sums
@@ -221,18 +223,19 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
         sample for each answer, after its own draft and a closing ``</think>``.
 
         Returns:
-            ``rechecked``: answers with ``wait`` after their draft; ``with_recheck``: share of them that is
-            correct as sampled; ``cut``: share with a correct draft; ``continued``: share that is correct
-            when the policy goes on from the cut. None where nothing was re-checked.
+            ``rechecked``: answers with ``wait`` after their draft, at most ``CUT``; ``with_recheck``: share
+            of them that is correct as sampled; ``cut``: share with a correct draft; ``continued``: share that
+            is correct when the policy goes on from the cut. None where nothing was re-checked.
         """
-        size, rows, starts = batch.group_size, [], []
+        size, rows = batch.group_size, []
         for row, text in enumerate(batch.texts):
             draft = draft_of(text)
             if draft and draft.waited:
                 rows.append((row, problems[row // size], draft))
-                starts.append(f"<think>{draft.chain}</think>")
         if not rows:
             return {"rechecked": 0, "with_recheck": None, "cut": None, "continued": None}
+        rows = rows[:: math.ceil(len(rows) / CUT)]
+        starts = [f"<think>{draft.chain}</think>" for _, _, draft in rows]
         prompts = [one.prompt + start for (_, one, _), start in zip(rows, starts, strict=True)]
         generator = torch.Generator(state.policy.device).manual_seed(self.table + state.step)
         rest = sample(state.policy, prompts, 1, 6, generator, self.temperature)
