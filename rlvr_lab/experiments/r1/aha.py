@@ -102,7 +102,8 @@ class AhaSumsConfig(EvaluatedConfig, kind="r1-aha-sums"):
         Returns:
             ``waits``: share of the answers with ``wait``; ``slips``, ``correct_steps``: additions;
             ``waits_after_slip``, ``waits_after_correct``: those with ``wait`` just after them;
-            ``repaired``: slips that the repetition corrects; ``samples``: answers with ``wait``.
+            ``repaired``: slips that the repetition corrects; ``spoiled``: correct steps that are followed by
+            ``wait`` and an incorrect repetition, or none; ``samples``: answers with ``wait``.
         """
         size = batch.group_size
         steps = [
@@ -112,14 +113,16 @@ class AhaSumsConfig(EvaluatedConfig, kind="r1-aha-sums"):
         ]
         slips = [step for step in steps if not step.correct]
         waited = [step for step in slips if step.waited]
+        doubted = [step for step in steps if step.correct and step.waited]
         return {
             **super().describe(problems, batch, verdicts),
             "waits": _share_with_wait(batch.texts),
             "slips": len(slips),
             "correct_steps": len(steps) - len(slips),
             "waits_after_slip": len(waited),
-            "waits_after_correct": sum(step.waited for step in steps) - len(waited),
+            "waits_after_correct": len(doubted),
             "repaired": sum(bool(step.repaired) for step in waited),
+            "spoiled": sum(not step.repaired for step in doubted),
             "samples": _samples(problems, batch, verdicts),
         }
 

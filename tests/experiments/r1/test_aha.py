@@ -101,13 +101,18 @@ def test_the_policy_itself_goes_on_from_the_cut() -> None:
 def test_slips_and_their_waits_are_counted_by_hand() -> None:
     problem = Problem("7+5+8.....?", 0, 2)
     texts = ["<think>73wait20</think>=0", "<think>73wait31</think>=1", "<think>731</think>=1"]
-    texts += ["<think>72wait20</think>=0", "<think>720</think>=0", "=0"]
-    verdicts = grade(Sums(), [problem], texts, [False] * 6)
-    found = AhaSumsConfig().describe([problem], batch_of(texts, 6), verdicts)
-    assert found["accuracy"] == 4 / 6 and found["waits"] == 3 / 6
-    assert (found["slips"], found["correct_steps"]) == (3, 7)
-    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 1)
-    assert found["repaired"] == 1
+    texts += [
+        "<think>72wait20</think>=0",
+        "<think>720</think>=0",
+        "=0",
+        "<think>72wait31</think>=1",
+    ]
+    verdicts = grade(Sums(), [problem], texts, [False] * 7)
+    found = AhaSumsConfig().describe([problem], batch_of(texts, 7), verdicts)
+    assert found["accuracy"] == 4 / 7 and found["waits"] == 4 / 7
+    assert (found["slips"], found["correct_steps"]) == (3, 9)
+    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 2)
+    assert found["repaired"] == found["spoiled"] == 1
 
 
 @pytest.mark.parametrize(("kind", "world"), [(AhaConfig, "codes"), (AhaSumsConfig, "sums")])
