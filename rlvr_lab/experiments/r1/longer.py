@@ -60,27 +60,22 @@ def contributions(variants: Mapping[str, list[Run]], step: int) -> dict[str, np.
     """What the growth until ``step`` is made of, [S] each, in tokens, paired by seed.
 
     Returns:
-        ``all``: growth of R1-Zero (real answer, 1/|o|). ``skill``: real minus hidden answer, mean over both
-        averages. ``objective``: 1/|o| minus constant, mean over both answers. ``rest``: mean growth with the
-        hidden answer, which neither explains. ``interaction``: skill under 1/|o| minus skill under the
-        constant. These fit together exactly: ``all`` = rest + skill + ½ objective + ¼ interaction.
-        ``format``: R1-Zero minus the run without the format reward. ``format_only``: growth with only it.
-        ``skill_sequence``, ``skill_constant``, ``objective_real``, ``objective_hidden``: the four simple
-        differences.
+        ``all``: growth of R1-Zero (real answer, 1/|o|). It is the sum of three steps from the run in which
+        neither skill nor 1/|o| acts: ``rest``, the growth with a hidden answer and the constant average;
+        ``skill``, real minus hidden answer under the constant; ``objective``, 1/|o| minus constant with the
+        real answer.
+        The other order gives ``skill_sequence``, real minus hidden under 1/|o|, and ``objective_hidden``,
+        1/|o| minus constant with a hidden answer.
+        ``format``: R1-Zero minus the run without the format reward; ``format_only``: growth with only it.
     """
     g = {name: growth(runs, step) for name, runs in variants.items()}
-    skill_s, skill_c = g["sequence"] - g["hidden_sequence"], g["constant"] - g["hidden_constant"]
-    real, hidden = g["sequence"] - g["constant"], g["hidden_sequence"] - g["hidden_constant"]
     return {
         "all": g["sequence"],
-        "skill": (skill_s + skill_c) / 2,
-        "objective": (real + hidden) / 2,
-        "rest": (g["hidden_sequence"] + g["hidden_constant"]) / 2,
-        "interaction": skill_s - skill_c,
+        "rest": g["hidden_constant"],
+        "skill": g["constant"] - g["hidden_constant"],
+        "objective": g["sequence"] - g["constant"],
+        "skill_sequence": g["sequence"] - g["hidden_sequence"],
+        "objective_hidden": g["hidden_sequence"] - g["hidden_constant"],
         "format": g["sequence"] - g["no_format"],
         "format_only": g["format_only"],
-        "skill_sequence": skill_s,
-        "skill_constant": skill_c,
-        "objective_real": real,
-        "objective_hidden": hidden,
     }
