@@ -48,7 +48,7 @@ def plot_zero(
     ends = []
     for (name, (x, y)), (hue, line) in zip(paper.items(), _ACCURACY, strict=True):
         left.plot(x, y, color=COLOURS[hue], linestyle=line, linewidth=1.6, marker=".", markersize=4)
-        ends.append((np.max(x), y[-1], name, COLOURS[hue]))
+        ends.append((float(np.max(x)), float(y[-1]), name, COLOURS[hue]))
     for name, level in levels.items():
         left.axhline(level, color=COLOURS["reference"], linestyle=":", linewidth=1.2)
         left.annotate(name, (0.01, level), (0, 2), xycoords=left.get_yaxis_transform(),
@@ -76,7 +76,9 @@ def _ours(
     ends = []
     for (name, curves), (hue, line) in zip(bands.items(), looks, strict=True):
         plot_band(curves, ax, name, hue, steps, line)
-        ends.append((np.max(steps), float(np.nanmean(curves, axis=0)[-1]), name, COLOURS[hue]))
+        ends.append(
+            (float(np.max(steps)), float(np.nanmean(curves, axis=0)[-1]), name, COLOURS[hue])
+        )
     ax.get_legend().remove()
     ax.set(xlim=(np.min(steps), np.max(steps)), xlabel="")
     label_ends(ax, [end for end in ends if end[2]], size=8.5)

@@ -74,7 +74,7 @@ class ZeroConfig(EvaluatedConfig, kind="r1-zero"):
         right = np.array([verdict.correct for verdict in verdicts])
         asked = [problems[row // batch.group_size] for row in range(len(verdicts))]
         kinds = np.array([answer_kind(p, t) for p, t in zip(asked, batch.texts, strict=True)])
-        rows = range(0, len(verdicts), len(verdicts) // min(SAMPLES, len(problems)))
+        rows = range(0, len(verdicts), max(1, len(verdicts) // SAMPLES))[:SAMPLES]
         return {
             **super().describe(problems, batch, verdicts),
             "reward": sum(weight * parts[name] for name, weight in self.rewards.items()),
