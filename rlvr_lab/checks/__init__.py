@@ -2,6 +2,11 @@
 
 from rlvr_lab.checks.advantages import check_group_advantages, check_leave_one_out_advantages
 from rlvr_lab.checks.averages import check_averages, check_completion_mask, check_token_weights
+from rlvr_lab.checks.case_r1 import (
+    check_language_consistency,
+    check_process_rewards,
+    check_sharpening,
+)
 from rlvr_lab.checks.expectations import check_expected_pull, check_std_multiplier
 from rlvr_lab.checks.gradients import (
     check_exact_variance,
@@ -31,6 +36,11 @@ from rlvr_lab.checks.preferences import (
     check_regularised_optimum,
     check_simpo_loss,
 )
+from rlvr_lab.checks.run_reports import (
+    check_diagnosis,
+    check_random_reward,
+    check_weight_report,
+)
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
 from rlvr_lab.checks.trust_region import (
     check_importance_estimate,
@@ -48,6 +58,7 @@ __all__ = [
     "check_clip_slope",
     "check_completion_mask",
     "check_conjugate_gradient",
+    "check_diagnosis",
     "check_dpo_loss",
     "check_dpo_weight",
     "check_dr_grpo_loss",
@@ -62,13 +73,17 @@ __all__ = [
     "check_k3",
     "check_k3_gradient",
     "check_kl_directions",
+    "check_language_consistency",
     "check_leave_one_out_advantages",
     "check_line_search",
     "check_optimal_baseline",
     "check_pass_at_k",
+    "check_process_rewards",
+    "check_random_reward",
     "check_regularised_optimum",
     "check_reinforce_loss",
     "check_reward_to_go",
+    "check_sharpening",
     "check_simpo_loss",
     "check_softmax_gradient",
     "check_state_columns",
@@ -77,4 +92,5 @@ __all__ = [
     "check_token_rewards",
     "check_token_weights",
     "check_value_loss",
+    "check_weight_report",
 ]

@@ -70,6 +70,10 @@ class EvaluatedConfig(PolicyGradientConfig):
 
     def test(self, state: TrainState) -> dict[str, Any]:
         """Answer the test problems; the policy and the generators of the run stay as they are."""
+        return self.describe(*self.answered(state))
+
+    def answered(self, state: TrainState) -> tuple[list[Problem], RolloutBatch, list[Verdict]]:
+        """The test problems, the answers of the present policy, and the verdicts on them."""
         problems = state.task.problems(self.test_problems, random.Random(self.test_name))
         generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
         batch = sample(
@@ -80,8 +84,7 @@ class EvaluatedConfig(PolicyGradientConfig):
             generator,
             self.temperature,
         )
-        verdicts = grade(state.task, problems, batch.texts, batch.truncated.tolist())
-        return self.describe(problems, batch, verdicts)
+        return problems, batch, grade(state.task, problems, batch.texts, batch.truncated.tolist())
 
     @property
     def test_name(self) -> str:

@@ -3,7 +3,7 @@
 One module for each group of notebooks; ``BANK`` has a list of ``Seeded`` for every check.
 """
 
-from tests.seeded_mistakes import grpo, policy_gradient, ppo, preferences, trust_region
+from tests.seeded_mistakes import case_r1, grpo, policy_gradient, ppo, preferences, trust_region
 from tests.seeded_mistakes.kit import Seeded
 
 __all__ = ["BANK", "Seeded"]
@@ -14,4 +14,5 @@ BANK: dict[str, list[Seeded]] = {
     **trust_region.BANK,
     **ppo.BANK,
     **grpo.BANK,
+    **case_r1.BANK,
 }
