@@ -32,6 +32,7 @@ __all__ = [
     "pretrain_codes",
     "pretrain_lab",
     "pretrain_sums",
+    "taught_codes",
 ]
 
 BATCH = 128
@@ -201,6 +202,14 @@ def codes_with_chains(seed: int, hidden: int = 96, layers: int = 3, device: str 
         return policy
 
     return kept_base(f"codes_chains_{hidden}x{layers}_{seed}", make, device)
+
+
+def taught_codes(mixture: CodesMixture, steps: int, seed: int, device: str = "auto") -> Policy:
+    """The policy of ``codes_with_chains`` after supervised steps on a mixture, a cosine from 1.5e-3."""
+    policy = codes_with_chains(seed, device=device)
+    optimizer, rng = adamw(trained(policy.model), 1e-3), random.Random(f"mixture {seed}")
+    fit(policy, Codes(), mixture.solve, steps, 1.5e-3, optimizer, rng)
+    return policy
 
 
 def pretrain_codes(
