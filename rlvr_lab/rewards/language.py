@@ -23,8 +23,8 @@ def consistency(text: str, target: str | None = None) -> float:
 
     Args:
         text: a completion.
-        target: that language, ``digits`` or ``words``; None takes the one that the chain uses more often, so that the share of a
-            chain is at least one half.
+        target: that language, ``digits`` or ``words``; None takes the one that the chain uses more often, so
+            that the share of a chain is at least one half.
 
     Returns:
         In [0, 1]; 0 for an answer that is malformed or has no number in a chain, since a direct answer has

@@ -8,7 +8,7 @@ Two controls remove this advantage: ``facts="shared"``, the *same* 12 additions 
 ``facts="none"``, no addition is wrong. All three bases are taught the same shares of chains: 40 % in digits, 40 %
 in words and 20 % that change the language at random places.
 
-Recorded by ``python -m rlvr_lab record r1/language`` and ``… r1/language_controls``.
+Recorded by ``python -m rlvr_lab record r1/language`` and ``… r1/language_cost``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,16 @@ from rlvr_lab.tasks.code_chains import Addition, additions
 from rlvr_lab.tasks.codes import CodesMixture, FactTable, way_of
 from rlvr_lab.tasks.task import Problem, Verdict
 
-__all__ = ["CONTROLS", "VARIANTS", "LanguageConfig", "facts_of", "in_words", "mixture"]
+__all__ = [
+    "PAIR",
+    "STUDY",
+    "STUDY_OF_COST",
+    "VARIANTS",
+    "LanguageConfig",
+    "facts_of",
+    "in_words",
+    "mixture",
+]
 
 Facts = Literal["apart", "shared", "none"]
 CLASSES = ("digits", "words", "both", "neither")
@@ -72,11 +81,11 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
     Attributes:
         facts: which wrong facts the base was taught.
 
-    A record holds, over all answers to the test problems, ``accuracy``, ``length``, ``entropy``; ``chains``, the share
-    of well-formed answers with a chain; over these chains, ``mixed`` (share that uses both languages), ``digits`` and
-    ``words`` (share in that language alone), and ``right_mixed`` and ``right_pure`` (their accuracy); over the
-    additions of whole chains, what ``in_words`` returns. With ``facts="none"`` the classes are those of the base
-    ``"apart"`` of the same table: a comparison in which nothing is wrong.
+    A record holds, over all answers to the test problems, ``accuracy``, ``length``, ``entropy``; ``chains``, the
+    share of well-formed answers with a chain; over these chains, ``mixed`` (share that uses both languages),
+    ``digits`` and ``words`` (share in that language alone), and ``right_mixed`` and ``right_pure`` (their
+    accuracy); over the additions of whole chains, what ``in_words`` returns. With ``facts="none"`` the classes are
+    those of the base ``"apart"`` of the same table: a comparison in which nothing is wrong.
     """
 
     world: str = "codes"
@@ -126,10 +135,12 @@ VARIANTS = {
         for weight in (0.03, 0.1, 0.3)
     },
     "digits 0.3": LanguageConfig(rewards={**PLAIN, "language_digits": 0.3}),
+    "shared facts": LanguageConfig(facts="shared"),
+    "no wrong facts": LanguageConfig(facts="none"),
 }
-"""Accuracy and format alone, with a consistency reward, and with digits as the target language."""
-CONTROLS = {kind: LanguageConfig(facts=kind) for kind in ("apart", "shared", "none")}
-"""Accuracy and format alone, from the three bases."""
+"""Accuracy and format alone; with a consistency reward; with digits as the target language; the two controls."""
+PAIR = {name: VARIANTS[name] for name in ("accuracy", "consistency 0.3")}
+"""What more seeds are recorded of: the cost of the consistency reward is small."""
 
 
 def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> Iterator[Run]:
@@ -139,3 +150,9 @@ def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> I
     for seed in range(first, first + seeds):
         for name, config in variants.items():
             yield from runs_from(lambda s, c=config: base(c.facts, s), {name: config}, 1, seed)
+
+
+STUDY = Study("language mixing and its reward", VARIANTS, measure, 5, "r1/language", first=1)
+STUDY_OF_COST = Study(
+    "what language consistency costs", PAIR, measure, 5, "r1/language_cost", first=6
+)

@@ -169,9 +169,11 @@ def by_base(runs: Iterable[Run], config: SftStartConfig, key: str) -> Float[ndar
     Raises:
         ValueError: when a base lacks one of the RL seeds, or no run belongs to the variant.
     """
-    runs, rows = list(runs), []
-    for repeat in range(REPEATS):
-        rows.append([run.curve(key) for run in variant_of(runs, replace(config, repeat=repeat))])
+    runs = list(runs)
+    rows = [
+        [run.curve(key) for run in variant_of(runs, replace(config, repeat=repeat))]
+        for repeat in range(REPEATS)
+    ]
     if len({len(row) for row in rows}) > 1:
         raise ValueError(f"runs: the RL seeds have {[len(row) for row in rows]} bases")
     return np.array(rows).swapaxes(0, 1)
