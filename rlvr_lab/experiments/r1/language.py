@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rlvr_lab.experiments.base_models import kept_base, taught_codes
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
+from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.runs import Run
