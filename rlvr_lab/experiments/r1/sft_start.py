@@ -179,9 +179,7 @@ def by_base(runs: Iterable[Run], config: SftStartConfig, key: str) -> Float[ndar
     return np.array(rows).swapaxes(0, 1)
 
 
-def first_step(
-    curves: Float[ndarray, "... T"], steps: ndarray, level: float
-) -> Float[ndarray, "..."]:
+def first_step(curves: Float[ndarray, "... T"], steps: ndarray, level: float) -> ndarray:
     """The first recorded step at which a curve is at ``level`` or above.
 
     Raises:

@@ -111,10 +111,11 @@ def test_each_variant_starts_from_the_base_of_its_facts(monkeypatch) -> None:
 
 
 def test_a_base_is_kept_under_its_facts_and_seed(monkeypatch) -> None:
-    kept, taught = [], []
+    kept, taught, policy = [], [], load_policy("codes", "cpu")
     monkeypatch.setattr(language, "kept_base", lambda name, make: kept.append(name) or make())
-    monkeypatch.setattr(language, "taught_codes", lambda *given: taught.append(given))
-    language.base("apart", 1), language.base("shared", 1), language.base("apart", 2)
+    monkeypatch.setattr(language, "taught_codes", lambda *given: taught.append(given) or policy)
+    for kind, seed in (("apart", 1), ("shared", 1), ("apart", 2)):
+        assert language.base(kind, seed) is policy
     assert len(set(kept)) == 3
     assert [given[0].table for given in taught] == [
         *(facts_of("apart", 1), facts_of("shared", 1), facts_of("apart", 2))

@@ -1,5 +1,6 @@
 """The cold start: what is fine-tuned on, how much of it, from which base, and what is read from the curves."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -38,8 +39,6 @@ def flat(policy: Policy) -> torch.Tensor:
 def test_one_epoch_is_each_trace_once_in_steps_of_16_at_the_stated_rate() -> None:
     tuned, by_hand = load_policy("codes", "cpu"), load_policy("codes", "cpu")
     tune(tuned, Codes(), TRACES["readable"], 24, 5)
-    import random
-
     optimizer, rng = adamw(trained(by_hand.model), 3e-4), random.Random("traces 5")
     for size in (16, 8):
         step = supervised_steps(
@@ -70,8 +69,6 @@ def test_rl_starts_from_the_tuned_policy_and_it_is_the_reference() -> None:
 
 
 def test_traces_are_correct_and_only_those_of_one_form_are_readable() -> None:
-    import random
-
     task, rng = Codes(), random.Random(0)
     for form, wanted in (("readable", True), ("unreadable", False)):
         for problem in task.problems(100, rng):
@@ -80,8 +77,6 @@ def test_traces_are_correct_and_only_those_of_one_form_are_readable() -> None:
 
 
 def test_the_base_is_taught_what_the_text_says() -> None:
-    import random
-
     rng, n = random.Random(0), 3000
     texts = [BASE.solve(problem, rng) for problem in Codes().problems(n, rng)]
     shares = {
@@ -172,12 +167,9 @@ def test_curves_are_ordered_by_base_and_rl_seed() -> None:
     assert found.shape == (2, REPEATS, 3)
     assert (found[..., 0] == 16).all()
     assert found[:, 0, 1].tolist() == [1, 2] and found[0, :, 2].tolist() == list(range(REPEATS))
-    with pytest.raises(ValueError, match="runs"):
-        by_base(
-            runs[1:],
-            SftStartConfig(traces=0) if runs[0].config.traces == 0 else SftStartConfig(traces=16),
-            "accuracy",
-        )
+    incomplete = [run for run in runs if (run.config.table, run.config.repeat) != (2, 1)]
+    with pytest.raises(ValueError, match=r"runs: .*\[2, 1, 2\] bases"):
+        by_base(incomplete, SftStartConfig(traces=16), "accuracy")
     with pytest.raises(ValueError, match="runs"):
         by_base(runs, SftStartConfig(traces=64), "accuracy")
 
