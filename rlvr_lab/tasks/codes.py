@@ -235,6 +235,11 @@ class CodesMixture:
         """Flawless whole chains, half in digits and half in words: the first stage of pretraining."""
         return cls(FactTable(0, 0, 0), direct=0.0, digits=0.5, words=0.5)
 
+    @classmethod
+    def two_languages(cls, table: FactTable) -> "CodesMixture":
+        """Half direct answers; of the chains 40 % in digits, 40 % in words, 20 % in changing languages."""
+        return cls(table, direct=0.5, digits=0.2, words=0.2, mixed=0.1)
+
     def chain(self, problem: Problem, way: Way, rng: random.Random) -> tuple[str, str]:
         """A chain, and the answer it leads to."""
         languages = self._languages(way, rng)

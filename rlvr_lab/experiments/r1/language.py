@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rlvr_lab.experiments.base_models import kept_base, taught_codes
+from rlvr_lab.experiments.base_models import MIXED_STEPS, kept_base, taught_codes
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
@@ -50,14 +50,14 @@ def facts_of(kind: Facts, seed: int) -> FactTable:
 
 
 def mixture(kind: Facts, seed: int) -> CodesMixture:
-    """What a base was taught: .5 direct, .2 chains in digits, .2 in words, .1 in changing languages."""
-    return CodesMixture(facts_of(kind, seed), 0.5, 0.2, 0.2, mixed=0.1)
+    """What a base was taught."""
+    return CodesMixture.two_languages(facts_of(kind, seed))
 
 
 def base(kind: Facts, seed: int) -> Policy:
     """The policy that RL starts from."""
     name = f"r1_mixed_languages_{kind}_{seed}"
-    return kept_base(name, lambda: taught_codes(mixture(kind, seed), 130, seed))
+    return kept_base(name, lambda: taught_codes(mixture(kind, seed), MIXED_STEPS, seed))
 
 
 def in_words(made: Iterable[Addition], facts: FactTable) -> dict[str, Any]:
