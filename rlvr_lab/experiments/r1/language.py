@@ -34,6 +34,7 @@ __all__ = [
     "facts_of",
     "in_words",
     "mixture",
+    "repaired",
 ]
 
 Facts = Literal["apart", "shared", "none"]
@@ -75,6 +76,19 @@ def in_words(made: Iterable[Addition], facts: FactTable) -> dict[str, Any]:
     return {**shares, **{f"count_{name}": len(x) for name, x in results.items()}}
 
 
+def repaired(made: Iterable[Addition], facts: FactTable) -> float | None:
+    """Share of correct results where a chain uses the language in which the fact was taught wrongly.
+
+    None where there is no such addition.
+    """
+    results = [
+        one.result == (one.total + one.addend) % 10
+        for one in made
+        if (one.total, one.addend) in facts.wrong[one.language]
+    ]
+    return sum(results) / len(results) if results else None
+
+
 @dataclass(frozen=True)
 class LanguageConfig(EvaluatedConfig, kind="r1-language"):
     """GRPO on the codes from a base with two languages.
@@ -85,8 +99,8 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
     A record holds, over all answers to the test problems, ``accuracy``, ``length``, ``entropy``; ``chains``, the
     share of well-formed answers with a chain; over these chains, ``mixed`` (share that uses both languages),
     ``digits`` and ``words`` (share in that language alone), and ``right_mixed`` and ``right_pure`` (their
-    accuracy); over the additions of whole chains, what ``in_words`` returns. With ``facts="none"`` the classes are
-    those of the base ``"apart"`` of the same table: a comparison in which nothing is wrong.
+    accuracy); over the additions of whole chains, ``repaired`` and what ``in_words`` returns. With ``facts="none"``
+    the classes are those of the base ``"apart"`` of the same table: a comparison in which nothing is wrong.
     """
 
     world: str = "codes"
@@ -119,6 +133,7 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
             **{way: ways.count(way) / max(1, chains) for way in ("mixed", "digits", "words")},
             "right_mixed": _share(right, [way == "mixed" for way in ways]),
             "right_pure": _share(right, [way in ("digits", "words") for way in ways]),
+            "repaired": repaired(made, classes),
             **in_words(made, classes),
             "samples": batch.texts[: 3 * batch.group_size : batch.group_size],
         }

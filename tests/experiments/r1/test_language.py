@@ -12,6 +12,7 @@ from rlvr_lab.experiments.r1.language import (
     facts_of,
     in_words,
     mixture,
+    repaired,
 )
 from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.policy.loading import Policy, load_policy
@@ -64,6 +65,20 @@ def test_languages_are_counted_by_where_the_fact_is_wrong() -> None:
     assert found["words_both"] is None and found["count_both"] == 0
     shared = in_words([Addition(*both, 0, "words", "words")], facts_of("shared", 0))
     assert shared["words_both"] == 1 and shared["count_digits"] == 0
+
+
+def test_a_fact_is_repaired_in_the_language_in_which_it_was_wrong() -> None:
+    table = facts_of("apart", 0)
+    (total, addend), wrong = next(iter(table.wrong["digits"].items()))
+    true = (total + addend) % 10
+    by_language = [
+        Addition(total, addend, wrong, "digits", "digits"),
+        Addition(total, addend, true, "digits", "words"),
+        Addition(total, addend, true, "words", "digits"),  # not wrong there
+    ]
+    assert repaired(by_language, table) == 1 / 2
+    assert repaired(by_language[2:], table) is None
+    assert repaired(by_language[:1], table) == 0
 
 
 TEXTS = [
