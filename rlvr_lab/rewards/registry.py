@@ -9,6 +9,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
+from rlvr_lab.rewards.language import language_reward, mixed
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
@@ -21,6 +22,10 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "accuracy": lambda device: accuracy,
     "format": lambda device: well_formed,
     "truncation": lambda device: truncation,
+    "language": lambda device: language_reward(),
+    "language_digits": lambda device: language_reward("digits"),
+    "language_words": lambda device: language_reward("words"),
+    "mixed": lambda device: mixed,
     "model": lambda device: RewardModel.load(device=device),
 }
 """Name → function of the device that returns the reward."""

@@ -2,6 +2,7 @@
 
 from rlvr_lab.experiments.r1 import zero
 from rlvr_lab.experiments.r1 import aha
+from rlvr_lab.experiments.r1 import language, sft_start
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -10,5 +11,8 @@ R1_STUDIES: dict[str, Study] = {
     "r1/zero": zero.STUDY,
     "r1/aha": aha.STUDY,
     "r1/aha_sums": aha.SUMS_STUDY,
+    "r1/language": language.STUDY,
+    "r1/language_cost": language.STUDY_OF_COST,
+    "r1/sft_start": sft_start.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
