@@ -9,6 +9,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
+from rlvr_lab.rewards.loose import answer_anywhere, any_equals
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
@@ -21,6 +22,8 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "accuracy": lambda device: accuracy,
     "format": lambda device: well_formed,
     "truncation": lambda device: truncation,
+    "answer_anywhere": lambda device: answer_anywhere,
+    "any_equals": lambda device: any_equals,
     "model": lambda device: RewardModel.load(device=device),
 }
 """Name → function of the device that returns the reward."""

@@ -1,11 +1,13 @@
 """The list of the experiments in this case study."""
 
-from rlvr_lab.experiments.r1 import zero
+from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
 
 R1_STUDIES: dict[str, Study] = {
     "r1/zero": zero.STUDY,
+    "r1/second_stage": second_stage.STUDY,
+    "r1/hacked_verifier": hacked_verifier.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
