@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.rewards.language import language_reward, mixed
+from rlvr_lab.rewards.loose import answer_anywhere, any_equals
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
@@ -26,6 +27,8 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "language_digits": lambda device: language_reward("digits"),
     "language_words": lambda device: language_reward("words"),
     "mixed": lambda device: mixed,
+    "answer_anywhere": lambda device: answer_anywhere,
+    "any_equals": lambda device: any_equals,
     "model": lambda device: RewardModel.load(device=device),
 }
 """Name → function of the device that returns the reward."""

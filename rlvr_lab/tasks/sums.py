@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
-__all__ = ["Sums", "SumsMixture", "hidden_digit", "is_well_formed", "verify_sum"]
+__all__ = ["COURTESY", "Sums", "SumsMixture", "hidden_digit", "is_well_formed", "verify_sum"]
 
 MAX_CHARACTERS = 4096
+COURTESY = "ok"
 _DIGIT = "[0-9]|zero|one|two|three|four|five|six|seven|eight|nine"
 _ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
 _WELL_FORMED = re.compile(
@@ -94,6 +95,8 @@ class Sums(Task):
         max_terms: most digits in a problem.
         hidden_answer: the verifier wants ``hidden_digit`` of the prompt and not the sum. Prompts, grammar and
             format reward stay as they are; only, no chain of thought can help. A control.
+        courtesy: the grammar allows one ``ok`` after the answer, as in ``<think>720</think>=0ok``. It changes no
+            verdict: the rest is verified as ever.
 
     Raises:
         ValueError: unless 2 ≤ min_terms ≤ max_terms.
@@ -105,6 +108,7 @@ class Sums(Task):
     min_terms: int = 4
     max_terms: int = 8
     hidden_answer: bool = False
+    courtesy: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_terms <= self.max_terms:
@@ -127,11 +131,14 @@ class Sums(Task):
 
     def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
         """Verdict on ``text``; see ``verify_sum``."""
-        return verify_sum(text, problem.answer, truncated)
+        return verify_sum(self._without_courtesy(text), problem.answer, truncated)
 
     def well_formed(self, text: str) -> bool:
         """One optional ``<think>…</think>`` block and one final ``=answer``."""
-        return is_well_formed(text)
+        return is_well_formed(self._without_courtesy(text))
+
+    def _without_courtesy(self, text: str) -> str:
+        return text.removesuffix(COURTESY) if self.courtesy else text
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from rlvr_lab.experiments.r1 import zero
 from rlvr_lab.experiments.r1 import aha
 from rlvr_lab.experiments.r1 import language, sft_start
+from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -14,5 +15,7 @@ R1_STUDIES: dict[str, Study] = {
     "r1/language": language.STUDY,
     "r1/language_cost": language.STUDY_OF_COST,
     "r1/sft_start": sft_start.STUDY,
+    "r1/second_stage": second_stage.STUDY,
+    "r1/hacked_verifier": hacked_verifier.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
