@@ -53,7 +53,7 @@ class BeyondConfig(CoverageConfig, kind="r1-beyond"):
     """A run of ``coverage`` whose test says how the correct answers were reached.
 
     Attributes:
-        deep_samples: answers to each problem of the classes ``HARD``, at step 0 and at the last step.
+        deep_samples: answers to each problem of the classes ``HARD``, at step 0 and at the last step; 0 for none.
 
     A record holds ``solved_in`` [M], ``correct`` [M], ``pass@1``, ``entropy``, the share of each way to answer,
     and ``correct_<way>`` [M], the correct answers by way. At the first and the last step also
@@ -67,13 +67,14 @@ class BeyondConfig(CoverageConfig, kind="r1-beyond"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_at_least(1, "deep_samples")
+        self.require_at_least(0, "deep_samples")
 
     def test(self, state: TrainState) -> dict[str, Any]:
         """The usual test, and many more answers at the first and the last step."""
         found = super().test(state)
         nothing = {"deep_correct": None, "deep_chains": None}
-        return {**found, **(self.deep(state) if state.step in (0, self.steps) else nothing)}
+        ends = self.deep_samples > 0 and state.step in (0, self.steps)
+        return {**found, **(self.deep(state) if ends else nothing)}
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
@@ -128,10 +129,12 @@ VARIANTS: Mapping[str, BeyondConfig] = {
         average=config.average,
         kl_coef=config.kl_coef,
         steps=config.steps,
+        deep_samples=256 if name == "grpo" else 0,
     )
     for name, config in COVERAGE.items()
 }
-"""The variants of ``coverage``: GRPO; GRPO with a KL of 0.2 (k3 per token, in the loss); MaxRL."""
+"""The variants of ``coverage``: GRPO, with many answers at both ends; GRPO with a KL of 0.2 (k3 per token, in the
+loss); MaxRL."""
 
 
 def measure_beyond(seeds: int, variants: Mapping[str, BeyondConfig], first: int) -> Iterator[Run]:
@@ -200,7 +203,7 @@ def deep_curve(
         record = _at(run, step)
         counts = record["deep_chains" if chains else "deep_correct"]
         if counts is None:
-            raise ValueError(f"step: {step} is neither the first nor the last")
+            raise ValueError(f"step: there are no such answers at step {step}")
         kinds = [kind for kind in record["solved_in"] if kind in HARD]
         own = [c for c, kind in zip(counts, kinds, strict=True) if kind == where]
         n = run.config.deep_samples

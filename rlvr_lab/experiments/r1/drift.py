@@ -57,7 +57,9 @@ class DriftConfig(SpuriousConfig, kind="r1-drift"):
 
     rewards: dict[str, float] = field(default_factory=lambda: {"random": 1.0})
     updates_per_batch: int = 4
-    steps: int = field(default=12, kw_only=True)
+    prompts_per_step: int = 16
+    steps: int = field(default=8, kw_only=True)
+    test_problems: int = 48
     test_samples: int = 8
 
 
@@ -149,13 +151,11 @@ VARIANTS: dict[str, DriftConfig] = {
     "one_update": DriftConfig(updates_per_batch=1),
     "clipped": DriftConfig(),
     "unclipped": DriftConfig(**NO_CLIP),
-    "slow_clipped": DriftConfig(learning_rate=1e-4),
-    "slow_unclipped": DriftConfig(learning_rate=1e-4, **NO_CLIP),
     "chains_clipped": DriftConfig(prior="chains"),
     "chains_unclipped": DriftConfig(prior="chains", **NO_CLIP),
 }
-"""One update, where the clip cannot act; four, with and without the clip; the same at a third of the learning
-rate, and from a base that mostly writes chains."""
+"""One update, where the clip cannot act; four, with and without the clip; the same from a base that mostly writes
+chains."""
 
 
 def measure_drift(seeds: int, variants: Mapping[str, DriftConfig], first: int) -> Iterator[Run]:

@@ -64,6 +64,7 @@ class SpuriousConfig(EvaluatedConfig, kind="r1-spurious"):
     """
 
     prior: Literal["guesses", "chains"] = "guesses"
+    prompts_per_step: int = 8
 
     FIXED = (*EvaluatedConfig.FIXED, "prior")
 
@@ -144,14 +145,12 @@ VARIANTS: dict[str, SpuriousConfig] = {
     "incorrect": SpuriousConfig(rewards={"incorrect": 1.0}),
     "constant": SpuriousConfig(rewards={"constant": 1.0}),
     "random": SpuriousConfig(rewards={"random": 1.0}),
-    "rare_random": SpuriousConfig(rewards={"rare_random": 1.0}),
     "clipped": SpuriousConfig(**_FOUR),
     "unclipped": SpuriousConfig(**_FOUR, **NO_CLIP),
-    "slow": SpuriousConfig(**_FOUR, learning_rate=1e-4),
     "mostly_chains": SpuriousConfig(**_FOUR, prior="chains"),
 }
-"""Five rewards with one update for each batch; the coin with p = 0.1; the coin with four updates, with and
-without the clip, at a third of the learning rate, and from a base that mostly writes chains."""
+"""Five rewards with one update for each batch; the coin with four updates, with and without the clip, and
+from a base that mostly writes chains."""
 
 
 def measure_spurious(
