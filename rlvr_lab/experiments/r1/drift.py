@@ -24,7 +24,7 @@ from rlvr_lab.experiments.evaluated import short_record
 from rlvr_lab.experiments.r1.spurious import (
     NO_CLIP,
     SpuriousConfig,
-    prior_base,
+    bases_of,
     think_probability,
 )
 from rlvr_lab.experiments.study import Study
@@ -167,9 +167,10 @@ def measure_drift(seeds: int, variants: Mapping[str, DriftConfig], first: int) -
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     for seed in range(first, first + seeds):
+        bases = bases_of(seed, variants)
         for config in variants.values():
-            one = replace(config, seed=seed, table=seed)
-            yield Run(one, list(drifts(one, one.begin(prior_base(seed, one.prior)))))
+            one = replace(config, seed=seed, table=seed)  # each leaves its base as it was
+            yield Run(one, list(drifts(one, one.begin(bases[one.prior]))))
 
 
 STUDY = Study(

@@ -10,6 +10,7 @@ Recorded by ``python -m rlvr_lab record r1/spurious``.
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,7 +21,7 @@ from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.r1.zero import own_base
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
-from rlvr_lab.policy.loading import Policy, encode_prompts
+from rlvr_lab.policy.loading import Policy, encode_prompts, load_policy
 from rlvr_lab.policy.logprobs import prefill
 from rlvr_lab.records.runs import Run
 from rlvr_lab.tasks.sums import Sums, SumsMixture
@@ -35,6 +36,7 @@ __all__ = [
     "STUDY",
     "VARIANTS",
     "SpuriousConfig",
+    "bases_of",
     "measure_spurious",
     "prior_base",
     "think_probability",
@@ -138,6 +140,16 @@ def prior_base(seed: int, prior: str = "guesses") -> Policy:
     return kept_base(f"spurious_mostly_chains_{seed}", make)
 
 
+def bases_of(seed: int, variants: Mapping[str, SpuriousConfig]) -> dict[str, Policy]:
+    """The bases that the variants of one seed start from; each is made once."""
+    return {prior: prior_base(seed, prior) for prior in {c.prior for c in variants.values()}}
+
+
+def _again(policy: Policy, seed: int) -> Policy:
+    """The policy as it was loaded, however it was trained since."""
+    return load_policy(policy.name)
+
+
 _FOUR = {"rewards": {"random": 1.0}, "updates_per_batch": 4}
 VARIANTS: dict[str, SpuriousConfig] = {
     "truth": SpuriousConfig(rewards={"accuracy": 1.0}),
@@ -164,10 +176,10 @@ def measure_spurious(
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     for seed in range(first, first + seeds):
+        bases = bases_of(seed, variants)
         for name, config in variants.items():
-            yield from runs_from(
-                lambda own, prior=config.prior: prior_base(own, prior), {name: config}, 1, seed
-            )
+            again = partial(_again, bases[config.prior])
+            yield from runs_from(again, {name: config}, 1, seed)
 
 
 STUDY = Study(

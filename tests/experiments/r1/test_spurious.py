@@ -112,11 +112,12 @@ def test_each_seed_has_its_base_and_each_variant_its_prior(monkeypatch: pytest.M
 
     monkeypatch.setattr(spurious, "prior_base", base)
     small = replace(SpuriousConfig(), **{**SMALL, "steps": 1, "every": 1})
-    variants = {"one": small, "two": replace(small, prior="chains")}
+    variants = {"one": small, "two": replace(small, prior="chains"), "three": small}
     runs = list(measure_spurious(2, variants, 3))
-    assert asked == [(3, "guesses"), (3, "chains"), (4, "guesses"), (4, "chains")]
-    assert [(run.config.seed, run.config.table) for run in runs] == [(3, 3), (3, 3), (4, 4), (4, 4)]
-    assert {len(run.records) for run in runs} == {2}
+    assert sorted(asked) == [(3, "chains"), (3, "guesses"), (4, "chains"), (4, "guesses")]
+    assert [(run.config.seed, run.config.table) for run in runs] == [(3, 3)] * 3 + [(4, 4)] * 3
+    assert [run.config.prior for run in runs[:3]] == ["guesses", "chains", "guesses"]
+    assert runs[0].records == runs[2].records, "each run starts from the base again"
 
 
 def test_the_second_base_is_the_first_one_taught(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
