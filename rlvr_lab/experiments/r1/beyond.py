@@ -56,7 +56,8 @@ class BeyondConfig(CoverageConfig, kind="r1-beyond"):
         deep_samples: answers to each problem of the classes ``HARD``, at step 0 and at the last step; 0 for none.
 
     A record holds ``solved_in`` [M], ``correct`` [M], ``pass@1``, ``entropy``, the share of each way to answer,
-    and ``correct_<way>`` [M], the correct answers by way. At the first and the last step also
+    ``correct_<way>`` [M], the correct answers by way, and ``samples``, pairs of a prompt that neither
+    language solves and a correct answer that has a chain. At the first and the last step also
     ``deep_correct`` and ``deep_chains``: for each problem of the classes ``HARD``, in the order of the
     test, the correct answers of ``deep_samples``, all and those with a chain; elsewhere these are None.
     """
@@ -81,9 +82,11 @@ class BeyondConfig(CoverageConfig, kind="r1-beyond"):
     ) -> dict[str, Any]:
         """How the answers were reached, and how the correct ones."""
         facts = FactTable(self.table)
+        kinds = [facts.solved_in(problem) for problem in problems]
         shares, by_way = count_ways(batch.texts, verdicts, len(problems))
         return {
-            "solved_in": [facts.solved_in(problem) for problem in problems],
+            "solved_in": kinds,
+            "samples": _samples(problems, kinds, batch, verdicts),
             "correct": by_way.sum(axis=0).tolist(),
             "pass@1": float(by_way.sum() / len(verdicts)),
             "entropy": float(batch.entropy[batch.completion_mask].double().mean()),
@@ -108,6 +111,18 @@ class BeyondConfig(CoverageConfig, kind="r1-beyond"):
             found["deep_correct"].append(int(by_way.sum()))
             found["deep_chains"].append(int(by_way[[WAYS.index(way) for way in CHAINS]].sum()))
         return found
+
+
+def _samples(
+    problems: list[Problem], kinds: list[str], batch: RolloutBatch, verdicts: list[Verdict]
+) -> list[list[str]]:
+    """For up to three problems that neither language solves: prompt, and a correct answer that has a chain."""
+    found: dict[str, str] = {}
+    for row, (text, verdict) in enumerate(zip(batch.texts, verdicts, strict=True)):
+        index = row // batch.group_size
+        if verdict.correct and kinds[index] == "neither" and way_of(text) in CHAINS:
+            found.setdefault(problems[index].prompt, text)
+    return [list(pair) for pair in found.items()][:3]
 
 
 def count_ways(

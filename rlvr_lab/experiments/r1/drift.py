@@ -58,7 +58,7 @@ class DriftConfig(SpuriousConfig, kind="r1-drift"):
     rewards: dict[str, float] = field(default_factory=lambda: {"random": 1.0})
     updates_per_batch: int = 4
     prompts_per_step: int = 16
-    steps: int = field(default=8, kw_only=True)
+    steps: int = field(default=6, kw_only=True)
     test_problems: int = 48
     test_samples: int = 8
 

@@ -9,7 +9,7 @@ Recorded by ``python -m rlvr_lab record r1/spurious``.
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -67,6 +67,8 @@ class SpuriousConfig(EvaluatedConfig, kind="r1-spurious"):
 
     prior: Literal["guesses", "chains"] = "guesses"
     prompts_per_step: int = 8
+    test_problems: int = 64
+    steps: int = field(default=40, kw_only=True)
 
     FIXED = (*EvaluatedConfig.FIXED, "prior")
 

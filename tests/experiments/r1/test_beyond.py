@@ -16,9 +16,10 @@ from rlvr_lab.experiments.r1.beyond import (
     deep_curve,
     how_solved,
 )
+from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.records.runs import Run
-from rlvr_lab.tasks.codes import FactTable
+from rlvr_lab.tasks.codes import Codes, FactTable
 from rlvr_lab.tasks.task import Verdict
 from rlvr_lab.training.loop import train
 
@@ -41,6 +42,23 @@ def test_correct_answers_are_counted_by_way() -> None:
         "mixed": 1 / 6,
         "malformed": 1 / 6,
     }
+
+
+def test_samples_are_chains_that_solve_what_neither_language_does() -> None:
+    problems = Codes().problems(60, random.Random(1))
+    kinds = [FactTable(0).solved_in(problem) for problem in problems]
+    right, wrong = Verdict("right"), Verdict("wrong")
+
+    class Batch(RolloutBatch):
+        def __init__(self) -> None: ...
+
+    batch = Batch()
+    for name, value in (("group_size", 3), ("texts", ["=1", "<think>1</think>=001", "x"] * 60)):
+        object.__setattr__(batch, name, value)
+    found = beyond._samples(problems, kinds, batch, [right, right, wrong] * 60)
+    neither = [p.prompt for p, kind in zip(problems, kinds, strict=True) if kind == "neither"]
+    assert found == [[prompt, "<think>1</think>=001"] for prompt in neither[:3]]
+    assert beyond._samples(problems, kinds, batch, [right, wrong, wrong] * 60) == []
 
 
 def test_a_run_says_how_and_looks_deep_at_both_ends() -> None:

@@ -49,7 +49,7 @@ def test_what_is_recorded_is_what_it_says() -> None:
         assert (config.clip_high == NO_CLIP["clip_high"]) == (name == "unclipped")
         assert config.learning_rate == plain.learning_rate
         assert config.prior == ("chains" if name == "mostly_chains" else "guesses")
-        assert config.steps == 60 and config.kl_coef == 0 and config.divide_by_std
+        assert config.steps == 40 and config.kl_coef == 0 and config.divide_by_std
 
 
 def test_a_constant_moves_nothing_and_a_coin_does() -> None:
