@@ -5,6 +5,7 @@ from rlvr_lab.experiments.r1 import aha
 from rlvr_lab.experiments.r1 import language, sft_start
 from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero
 from rlvr_lab.experiments.r1 import distillation
+from rlvr_lab.experiments.r1 import beyond, drift, spurious, zero
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -19,5 +20,8 @@ R1_STUDIES: dict[str, Study] = {
     "r1/second_stage": second_stage.STUDY,
     "r1/hacked_verifier": hacked_verifier.STUDY,
     "r1/distillation": distillation.STUDY,
+    "r1/beyond": beyond.STUDY,
+    "r1/spurious": spurious.STUDY,
+    "r1/drift": drift.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
