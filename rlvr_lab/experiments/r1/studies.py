@@ -6,6 +6,7 @@ from rlvr_lab.experiments.r1 import language, sft_start
 from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero
 from rlvr_lab.experiments.r1 import distillation
 from rlvr_lab.experiments.r1 import beyond, drift, spurious, zero
+from rlvr_lab.experiments.r1 import process_rewards
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -23,5 +24,6 @@ R1_STUDIES: dict[str, Study] = {
     "r1/beyond": beyond.STUDY,
     "r1/spurious": spurious.STUDY,
     "r1/drift": drift.STUDY,
+    "r1/process_rewards": process_rewards.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
