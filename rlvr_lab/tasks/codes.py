@@ -27,7 +27,16 @@ from typing import Literal
 from rlvr_lab.policy.words import DIGITS, NUMBER_WORDS
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
-__all__ = ["LANGUAGES", "Codes", "CodesMixture", "FactTable", "Language", "Way", "way_of"]
+__all__ = [
+    "LANGUAGES",
+    "Codes",
+    "CodesMixture",
+    "FactTable",
+    "Language",
+    "Way",
+    "groups_of",
+    "way_of",
+]
 
 Language = Literal["digits", "words"]
 LANGUAGES: dict[Language, list[str]] = {"digits": DIGITS, "words": NUMBER_WORDS}
@@ -157,7 +166,7 @@ class FactTable:
     def answer(self, problem: Problem, language: Language) -> int:
         """The answer of a chain that is written in one language and follows the table."""
         digits = []
-        for total, *addends in _groups(problem):
+        for total, *addends in groups_of(problem):
             for addend in addends:
                 total = self.add(total, addend, language)
             digits.append(str(total))
@@ -215,7 +224,7 @@ class CodesMixture:
         """A chain, and the answer it leads to."""
         languages = self._languages(way, rng)
         parts, answer = [], ""
-        for total, *addends in _groups(problem):
+        for total, *addends in groups_of(problem):
             written = LANGUAGES[next(languages)][total]
             for addend in addends:
                 language = next(languages)
@@ -262,10 +271,10 @@ class CodesMixture:
         return f"<think>{chain}</think>={answer}"
 
 
-def _groups(problem: Problem) -> list[list[int]]:
+def groups_of(problem: Problem) -> list[list[int]]:
     """The digits of each sum of a problem.
 
-    >>> _groups(Problem("7+5+8,3+4+1,9+2+2?", 83))
+    >>> groups_of(Problem("7+5+8,3+4+1,9+2+2?", 83))
     [[7, 5, 8], [3, 4, 1], [9, 2, 2]]
     """
     sums = problem.prompt.rstrip("?").split(",")
