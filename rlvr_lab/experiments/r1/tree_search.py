@@ -1,14 +1,14 @@
-"""Sampling against tree search on trees that are known exactly (notebook 08).
+"""Tree search on trees that are known exactly (notebook 08); what sampling solves there is a formula.
 
 Recorded by ``python -m rlvr_lab record r1/tree_search``.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from rlvr_lab.exact.answer_trees import AnswerTree, noise_for
-from rlvr_lab.exact.search import Found, SearchRule, sample_answers, search
+from rlvr_lab.exact.search import SearchRule, search
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.records.runs import Run
 from rlvr_lab.training.config import RunConfig
@@ -35,7 +35,7 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
 
     Attributes:
         steps: tokens of an answer.
-        method: ``sampling``; ``uct`` and ``puct`` with rollouts; ``value`` (PUCT with a value of each prefix).
+        method: ``uct`` and ``puct`` with rollouts; ``value`` (PUCT with a value of each prefix).
         branching: b.
         spread: of the mass of the incorrect tokens.
         auc: of the value; 1 is exact, and only ``value`` uses it.
@@ -49,7 +49,7 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
     """
 
     steps: int = field(default=9, kw_only=True)
-    method: Literal["sampling", "uct", "puct", "value"] = "sampling"
+    method: Literal["uct", "puct", "value"] = "puct"
     branching: int = 2
     spread: Literal["even", "rival"] = "even"
     auc: float = 1.0
@@ -72,22 +72,17 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
         trees = AnswerTree(
             self.problems, self.branching, self.steps, self.p, self.spread, noise, self.seed
         )
-        found = self._found(trees)
-        return Run(self, [{"step": b, "solved": round(found.solved(b), 4)} for b in BUDGETS])
-
-    def _found(self, trees: AnswerTree) -> Found:
-        if self.method == "sampling":
-            return sample_answers(trees, self.problems, BUDGETS[-1], self.seed)
-        leaf: Any = "value" if self.method == "value" else "rollout"
+        leaf = "value" if self.method == "value" else "rollout"
         rule = SearchRule(self.method != "uct", leaf, self.exploration)
-        return search(trees, self.problems, BUDGETS[-1], rule, self.seed)
+        found = search(trees, self.problems, BUDGETS[-1], rule, self.seed)
+        return Run(self, [{"step": b, "solved": round(found.solved(b), 4)} for b in BUDGETS])
 
 
 VARIANTS: dict[str, AnswerTreeConfig] = {
     f"{method} {spread} {b}": AnswerTreeConfig(method=method, branching=b, spread=spread)
     for spread in ("even", "rival")
     for b in (2, 4, 8, 64)
-    for method in ("sampling", "uct", "puct")
+    for method in ("uct", "puct")
 }
 """Method, spread and branching → configuration; further ``value <AUC>`` at b = 8 with a rival."""
 VARIANTS |= {
@@ -124,7 +119,7 @@ def runs_of_variant(runs: list[Run], config: RunConfig) -> list[Run]:
 
 
 STUDY = Study(
-    "sampling against tree search on exact trees",
+    "tree search on exact trees",
     VARIANTS,
     measure_trees,
     seeds=5,

@@ -64,9 +64,7 @@ def test_the_named_search_runs_on_the_named_trees(
     assert [record["step"] for record in run.records] == list(tree_search.BUDGETS)
 
 
-def test_sampling_samples_and_the_noise_is_that_of_the_auc(monkeypatch) -> None:
-    monkeypatch.setattr(tree_search, "sample_answers", lambda *given: FOUND)
-    assert AnswerTreeConfig(problems=3).run().records[2]["solved"] == 0.6667
+def test_the_noise_is_that_of_the_auc(monkeypatch) -> None:
     found = []
     monkeypatch.setattr(tree_search, "search", lambda t, *given: found.append(t.noise) or FOUND)
     AnswerTreeConfig(method="value", auc=0.76, problems=3).run()
@@ -75,19 +73,19 @@ def test_sampling_samples_and_the_noise_is_that_of_the_auc(monkeypatch) -> None:
 
 def test_runs_are_found_by_their_settings() -> None:
     variants = {
-        "a": AnswerTreeConfig(problems=2, steps=2),
+        "a": AnswerTreeConfig("puct", problems=2, steps=2),
         "b": AnswerTreeConfig("uct", problems=2, steps=2),
     }
     runs = list(tree_search.measure_trees(2, variants, 1))
     assert [(r.config.method, r.config.seed) for r in runs] == [
-        ("sampling", 1),
+        ("puct", 1),
         ("uct", 1),
-        ("sampling", 2),
+        ("puct", 2),
         ("uct", 2),
     ]
     assert [r.config.seed for r in runs_of_variant(runs, variants["b"])] == [1, 2]
     with pytest.raises(ValueError, match="runs"):
-        runs_of_variant(runs, AnswerTreeConfig("puct"))
+        runs_of_variant(runs, AnswerTreeConfig("value"))
 
 
 def test_the_prior_is_that_of_the_policy(tree: PolicyTree) -> None:
