@@ -28,27 +28,32 @@ def plot_solved(
     looks: Mapping[str, tuple[str, str]],
     guess: Mapping[str, ArrayLike],
 ) -> Figure:
-    """A panel for each title → label → solved share [S, X], over a logarithmic axis.
+    """A panel for each title → label → solved share, over a logarithmic axis.
 
     Args:
-        panels: the curves, a row for each seed.
+        panels: the curves, a row for each seed; an exact curve is [X].
         x: X positions.
         xlabel: what they are.
-        looks: label → (meaning of ``COLOURS`` or a colour, line style).
+        looks: label → (meaning of ``COLOURS``, line style).
         guess: title → [X], what blind guessing solves.
     """
     figure, axes = new_figure(1, len(panels), width=4.7 * len(panels), height=3.9)
     named = {}
     for ax, (title, bands) in zip(np.ravel(axes), panels.items(), strict=True):
         for label, curves in bands.items():
-            plot_band(curves, ax, label, looks[label][0], x, looks[label][1])
+            colour, style = looks[label]
+            if np.ndim(curves) == 1:
+                ax.plot(x, curves, color=COLOURS[colour], linestyle=style, linewidth=2, label=label)
+            else:
+                plot_band(curves, ax, label, colour, x, style)
         ax.plot(x, guess[title], ":", color=INK, linewidth=1.5, label="blind guessing")
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(list(x)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xticks(list(x), [f"{n:,}" for n in x])
         ax.set(title=title, xlabel=xlabel, ylabel="share of problems solved", ylim=(-0.02, 1.03))
-        ax.get_legend().remove()
+        if ax.get_legend():
+            ax.get_legend().remove()
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(named.values(), list(named), loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -8,7 +8,7 @@ from rlvr_lab.pictures import plot_solved, plot_value_quality
 def test_solved_shares_stand_over_their_tokens() -> None:
     curves = {"search": [[0.1, 0.5], [0.3, 0.7]], "sampling": [[0.0, 0.2], [0.0, 0.4]]}
     looks = {"search": ("policy", "-"), "sampling": ("reference", "--")}
-    panels = {"one": curves, "two": {"search": curves["search"]}}
+    panels = {"one": curves, "two": {"search": [0.2, 0.6]}}
     guess = {"one": [0.01, 0.02], "two": [0.03, 0.04]}
     figure = plot_solved(panels, [64, 1024], "tokens", looks, guess)
     for ax, title in zip(figure.axes, panels, strict=True):
