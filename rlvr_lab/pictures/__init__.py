@@ -15,6 +15,7 @@ from rlvr_lab.pictures.r1_zero import *
 from rlvr_lab.pictures.r1_language import *
 from rlvr_lab.pictures.r1_distillation import *
 from rlvr_lab.pictures.r1_process_rewards import *
+from rlvr_lab.pictures.r1_tree_search import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *

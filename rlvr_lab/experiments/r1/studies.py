@@ -7,6 +7,7 @@ from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero
 from rlvr_lab.experiments.r1 import distillation
 from rlvr_lab.experiments.r1 import beyond, drift, spurious, zero
 from rlvr_lab.experiments.r1 import process_rewards
+from rlvr_lab.experiments.r1 import tree_search, tree_search_model
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -25,5 +26,7 @@ R1_STUDIES: dict[str, Study] = {
     "r1/spurious": spurious.STUDY,
     "r1/drift": drift.STUDY,
     "r1/process_rewards": process_rewards.STUDY,
+    "r1/tree_search": tree_search.STUDY,
+    "r1/tree_search_model": tree_search_model.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
