@@ -59,9 +59,9 @@ unit: $(VENV)/.test
 notebooks: $(VENV)/.test
 	$(PYTEST) $(PARALLEL) --nbval-lax --nbval-current-env --nbval-cell-timeout 120 $(NOTEBOOKS)
 
-# Runs alone because it measures times; skipped without Chromium, unless CI=true.
+# Skipped without Chromium, unless CI=true. Each worker has a browser and a JupyterLab of its own.
 browser: $(VENV)/.test
-	$(PYTEST) -s -m browser tests/browser
+	$(PYTEST) -n $(WORKERS) --dist load -m browser tests/browser
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -27,7 +27,15 @@ from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 from rlvr_lab.training.rollouts import Experience
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["ANSWER_KINDS", "AnswerKindsConfig", "Parts", "answer_kind", "decompose", "divided_by"]
+__all__ = [
+    "ANSWER_KINDS",
+    "AnswerKindsConfig",
+    "Parts",
+    "answer_kind",
+    "decompose",
+    "divided_by",
+    "mean_parts",
+]
 
 ANSWER_KINDS = ("guess", "short_chain", "chain", "wait", "malformed")
 _GUESS = re.compile(r"=[0-9]")
@@ -142,7 +150,7 @@ def _kinds(experience: Experience) -> list[str]:
 
 
 class Parts(NamedTuple):
-    """A difference in the mean length of incorrect answers and its three parts, [S], in tokens.
+    """A difference between two mean lengths of answers and its three parts, [S], in tokens.
 
     ``total`` = ``guesses`` + ``mix`` + ``lengths``: the share of direct guesses, the mix of the other kinds,
     and the lengths within each kind.
@@ -157,13 +165,7 @@ class Parts(NamedTuple):
 def decompose(runs: Iterable[Run], others: Iterable[Run], first: int, last: int) -> Parts:
     r"""Split (mean length of incorrect answers in ``runs``) − (in ``others``), paired, steps first … last.
 
-    With shares s_k and mean lengths ℓ_k of the kinds, at each step
-
-        Σ s_k ℓ_k − Σ s'_k ℓ'_k = Σ (s_k − s'_k)·(ℓ_k + ℓ'_k)/2 + Σ (s_k + s'_k)/2·(ℓ_k − ℓ'_k),
-
-    where the first sum is the mix and the second the lengths within the kinds. The mix is split once more: the
-    share of direct guesses alone, with the other kinds in the proportions of the average of both runs.
-    A kind without an answer on one side takes the length of the other side.
+    The parts of each step are those of ``mean_parts``; what is returned is their mean over the steps.
 
     Raises:
         ValueError: when a run lacks one of the steps, or a step has no incorrect answer.
@@ -171,7 +173,8 @@ def decompose(runs: Iterable[Run], others: Iterable[Run], first: int, last: int)
     rows = []
     for run, other in zip(runs, others, strict=True):
         steps = [
-            _parts(*_shares(run, step), *_shares(other, step)) for step in range(first, last + 1)
+            mean_parts(*_shares(run, step), *_shares(other, step))
+            for step in range(first, last + 1)
         ]
         rows.append(np.mean(steps, axis=0))
     return Parts(*np.array(rows).T)
@@ -189,7 +192,33 @@ def _shares(run: Run, step: int) -> tuple[np.ndarray, np.ndarray]:
     return counts / counts.sum(), np.array(lengths, dtype=float)
 
 
-def _parts(s: np.ndarray, ls: np.ndarray, o: np.ndarray, lo: np.ndarray) -> list[float]:
+def mean_parts(
+    s: Float[np.ndarray, " K"],
+    ls: Float[np.ndarray, " K"],
+    o: Float[np.ndarray, " K"],
+    lo: Float[np.ndarray, " K"],
+) -> list[float]:
+    r"""Split the difference of two mean lengths: total, guesses, mix, lengths, as in ``Parts``.
+
+    With shares s_k and mean lengths ℓ_k of the kinds,
+
+        Σ s_k ℓ_k − Σ o_k ℓ'_k = Σ (s_k − o_k)·(ℓ_k + ℓ'_k)/2 + Σ (s_k + o_k)/2·(ℓ_k − ℓ'_k),
+
+    where the first sum is the mix and the second the lengths within the kinds. The mix is split once more: the
+    share of direct guesses alone, with the other kinds in the proportions of the average of both sides.
+    A kind without an answer on one side takes the length of the other side.
+
+    Args:
+        s: shares of the kinds, ``ANSWER_KINDS``, on the one side.
+        ls: their mean lengths, nan where there is none.
+        o: shares on the other side.
+        lo: lengths on the other side.
+
+    >>> guess, chain = np.array([1.0, 0, 0, 0, 0]), np.array([0, 0, 1.0, 0, 0])
+    >>> lengths = np.array([3.0, 7, 11, 13, 10])
+    >>> [float(part) for part in mean_parts(chain, lengths, guess, lengths)]
+    [8.0, 8.0, 0.0, 0.0]
+    """
     ls, lo = np.where(np.isnan(ls), lo, ls), np.where(np.isnan(lo), ls, lo)
     ls, lo = np.nan_to_num(ls), np.nan_to_num(lo)
     length, share = (ls + lo) / 2, (s + o) / 2

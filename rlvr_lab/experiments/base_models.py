@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from rlvr_lab.training.supervised import Solver, supervised_steps
 
 __all__ = [
     "BASE_MODELS",
+    "MIXED_STEPS",
     "PretrainingFailed",
     "codes_with_chains",
     "fit",
@@ -31,10 +33,15 @@ __all__ = [
     "learn_chains",
     "pretrain_codes",
     "pretrain_lab",
+    "pretrain_mixed_languages",
     "pretrain_sums",
+    "taught_codes",
+    "sums_base",
 ]
 
 BATCH = 128
+MIXED_STEPS = 130
+"""Supervised steps on the mixture of two languages."""
 
 
 class PretrainingFailed(RuntimeError):
@@ -183,6 +190,22 @@ def kept_base(name: str, make: Callable[[], Policy], device: str = "auto") -> Po
     return load_policy(folder, device)
 
 
+def sums_base(seed: int, device: str = "auto") -> Policy:
+    """A base model of the sums of its own for each seed, made by ``pretrain_sums`` and kept.
+
+    Raises:
+        PretrainingFailed: as of ``pretrain_sums``.
+    """
+
+    def make() -> Policy:
+        with tempfile.TemporaryDirectory() as folder:
+            pretrain_sums(folder, seed, log=lambda line: None)
+            build_tokenizer().save_pretrained(folder)
+            return load_policy(folder)
+
+    return kept_base(f"sums_{seed}", make, device)
+
+
 def codes_with_chains(seed: int, hidden: int = 96, layers: int = 3, device: str = "auto") -> Policy:
     """A policy that has learned flawless chains of the codes in both languages, and nothing else.
 
@@ -201,6 +224,14 @@ def codes_with_chains(seed: int, hidden: int = 96, layers: int = 3, device: str 
         return policy
 
     return kept_base(f"codes_chains_{hidden}x{layers}_{seed}", make, device)
+
+
+def taught_codes(mixture: CodesMixture, steps: int, seed: int, device: str = "auto") -> Policy:
+    """The policy of ``codes_with_chains`` after supervised steps on a mixture, a cosine from 1.5e-3."""
+    policy = codes_with_chains(seed, device=device)
+    optimizer, rng = adamw(trained(policy.model), 1e-3), random.Random(f"mixture {seed}")
+    fit(policy, Codes(), mixture.solve, steps, 1.5e-3, optimizer, rng)
+    return policy
 
 
 def pretrain_codes(
@@ -264,9 +295,49 @@ def _as_taught(policy: Policy, mixture: CodesMixture) -> dict[str, float]:
     return shares
 
 
+def pretrain_mixed_languages(
+    folder: str | Path, seed: int = 0, device: str = "cpu", log: Callable[[str], None] = print
+) -> dict:
+    """Make a base model of the codes that sometimes changes the language within a chain (notebook 08).
+
+    Its chains without errors are those of ``codes_with_chains``, which are kept; then the mixture, with 12 facts that
+    are wrong in digits and 12 others that are wrong in words.
+
+    Args:
+        folder: where the model goes, with its tokenizer.
+        seed: of weights, problems, solutions and of the table of wrong facts.
+        device: where to train.
+        log: receives a line at the end.
+
+    Raises:
+        PretrainingFailed: when the chain is not learned in 600 steps, or the result lies outside the
+            gate: pass@1 ∈ [.10, .30], and at least 80 % of the chains in each language are those
+            of the table, wrong facts included.
+    """
+    mixture = CodesMixture.two_languages(FactTable(seed, 12, 12))
+    policy = taught_codes(mixture, MIXED_STEPS, seed, device)
+    measured = evaluate(policy, Codes(), 256, 16)
+    measured |= {f"as taught|{name}": x for name, x in _as_taught(policy, mixture).items()}
+    log(f"mixture: step {MIXED_STEPS}, measured {measured}")
+    taught = min(measured["as taught|digits"], measured["as taught|words"])
+    if not (0.10 <= measured["pass@1"] <= 0.30 and taught >= 0.80):
+        raise PretrainingFailed(f"seed {seed}: outside the gate: {measured}")
+    card = {
+        "mixture": asdict(mixture),
+        "seed": seed,
+        "mixture_steps": MIXED_STEPS,
+        "batch_size": BATCH,
+        "measured": measured,
+    }
+    _write(policy, Path(folder), card)
+    policy.tokenizer.save_pretrained(folder)
+    return card
+
+
 BASE_MODELS: dict[str, Callable[..., dict]] = {
     "sums": pretrain_sums,
     "lab": pretrain_lab,
     "codes": pretrain_codes,
+    "mixed_languages": pretrain_mixed_languages,
 }
 """World → what makes its base model."""

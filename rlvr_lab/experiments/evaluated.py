@@ -13,7 +13,7 @@ from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
-from rlvr_lab.tasks.task import Problem, Verdict, grade
+from rlvr_lab.tasks.task import Answers, Problem, Verdict, grade
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 from rlvr_lab.training.rollouts import Experience
@@ -69,11 +69,12 @@ class EvaluatedConfig(PolicyGradientConfig):
         return self.test(state) if state.step % self.every == 0 else None
 
     def test(self, state: TrainState) -> dict[str, Any]:
-        """Answer the test problems; the policy and the generators of the run stay as they are."""
-        return self.describe(*self.answered(state))
+        """What a record says of the answers to the test problems."""
+        answers = self.test_answers(state)
+        return self.describe(answers.problems, answers.batch, answers.verdicts)
 
-    def answered(self, state: TrainState) -> tuple[list[Problem], RolloutBatch, list[Verdict]]:
-        """The test problems, the answers of the present policy, and the verdicts on them."""
+    def test_answers(self, state: TrainState) -> Answers:
+        """Answer the test problems; the policy and the generators of the run stay as they are."""
         problems = state.task.problems(self.test_problems, random.Random(self.test_name))
         generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
         batch = sample(
@@ -84,7 +85,8 @@ class EvaluatedConfig(PolicyGradientConfig):
             generator,
             self.temperature,
         )
-        return problems, batch, grade(state.task, problems, batch.texts, batch.truncated.tolist())
+        verdicts = grade(state.task, problems, batch.texts, batch.truncated.tolist())
+        return Answers(state.task, problems, batch, verdicts)
 
     @property
     def test_name(self) -> str:

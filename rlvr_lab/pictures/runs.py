@@ -39,8 +39,11 @@ _PANELS = [
     ("Reward", "per answer", {"reward": "reward", "pass_rate": "pass rate"}),
     ("KL to the reference", "nats per answer", {"kl": ""}),
     ("Length of the answers", "tokens", _LENGTHS),
-    ("Entropy", "nats per token", {"entropy": ""}),
 ]
+_LAST = {
+    "entropy": ("Entropy", "nats per token", "entropy"),
+    "reward_mixed": ("Both languages in one answer", "share of answers", "mixed languages"),
+}  # metric → title, unit, and its name in a sentence
 _RUN_STYLES = [(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (8, 3))]
 _ROW = 0.2  # inches of height for a line of legend
 _NAMES = {
@@ -54,6 +57,7 @@ _NAMES = {
     "clip_high": "ε above",
     "learning_rate": "learning rate",
     "updates_per_batch": "updates per batch",
+    "rewards.language": "weight of the consistency reward",
 }
 _VALUES = {
     "True": "on",
@@ -151,7 +155,8 @@ def name_setting(field: str, value: Any, joint: str = " ") -> str:
     'normalise by length on'
     """
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{_NAMES.get(field, field.replace('_', ' '))}{joint}{_VALUES.get(text, text)}"
+    name = _NAMES.get(field, field.replace("_", " ").replace("rewards.", "weight of "))
+    return f"{name}{joint}{_VALUES.get(text, text)}"
 
 
 def read_changes(changed: Sequence[str]) -> str:
@@ -171,14 +176,15 @@ def read_changes(changed: Sequence[str]) -> str:
     return ", ".join(said + [sentence for sentence in changed if ": " not in sentence])
 
 
-def describe_run(records: Sequence[Record]) -> str:
-    """The picture of a run in words: the alt text of ``plot_run``.
+def describe_run(records: Sequence[Record], last: str = "entropy") -> str:
+    """The picture of a run in words: the alt text of ``plot_run`` with the same ``last``.
 
     >>> describe_run([])
     'Four empty panels for reward, KL to the reference, length and entropy: no step yet.'
     """
+    end = _LAST[last][2]
     if not records:
-        return "Four empty panels for reward, KL to the reference, length and entropy: no step yet."
+        return f"Four empty panels for reward, KL to the reference, length and {end}: no step yet."
     named = {
         "reward": "reward",
         "pass_rate": "pass rate",
@@ -187,13 +193,14 @@ def describe_run(records: Sequence[Record]) -> str:
         "length_right": "that of right answers",
         "length_wrong": "that of wrong answers",
         "entropy": "entropy in nats per token",
+        "reward_mixed": "share of answers in mixed languages",
     }
-    last = {key: _column(records[-1:], key)[0] for key in named}
-    parts = [f"{text} {last[key]:.3g}" for key, text in named.items() if last[key] == last[key]]
+    now = {key: _column(records[-1:], key)[0] for key in named}
+    parts = [f"{text} {now[key]:.3g}" for key, text in named.items() if now[key] == now[key]]
     changes = [
         f"At step {r['step']}: {read_changes(r['changed'])}." for r in records if r.get("changed")
     ]
-    start = f"Curves of reward, KL, length and entropy over {len(records)} steps, now at "
+    start = f"Curves of reward, KL, length and {end} over {len(records)} steps, now at "
     return " ".join([start + ", ".join(parts) + ".", *changes])
 
 
@@ -204,6 +211,7 @@ def plot_run(
     earlier: Mapping[str, Sequence[Record]] | None = None,
     smooth: int = 3,
     total: int | None = None,
+    last: str = "entropy",
 ) -> np.ndarray:
     """The picture of a run: reward, KL to the reference, length and entropy, four panels.
 
@@ -217,10 +225,16 @@ def plot_run(
         earlier: label → records of runs to compare with; drawn faint, each with its own line style.
         smooth: window of the trailing mean, in steps; the raw data stays faint underneath.
         total: number of steps planned, so that a live picture keeps its axis.
+        last: metric of the last panel, ``entropy`` or ``reward_mixed``.
 
     Returns:
         The four axes, as an array of the shape they came in.
+
+    Raises:
+        ValueError: for an unknown ``last``.
     """
+    if last not in _LAST:
+        raise ValueError(f"last: must be one of {', '.join(_LAST)}, got {last!r}")
     earlier = dict(earlier or {})
     marks = [
         (r.get("step", i), read_changes(r["changed"]))
@@ -231,7 +245,8 @@ def plot_run(
         rows = _legend_rows(label, list(earlier), [text for _, text in marks])
         _, axes = plots.new_figure(2, 2, height=3.9 + _ROW * sum(rows))
     axes = np.asarray(axes)
-    for ax, panel in zip(axes.flat, _PANELS, strict=True):
+    panels = [*_PANELS, (*_LAST[last][:2], {last: ""})]
+    for ax, panel in zip(axes.flat, panels, strict=True):
         _panel(ax, panel, records, earlier, smooth, total)
         for number, (step, _) in enumerate(marks, start=1):
             _mark(ax, step, number)
@@ -264,7 +279,8 @@ def _panel(
     low, high = ax.dataLim.y0, ax.dataLim.y1
     low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
     # Room on top for the marks; a floor of 0 unless the data, a KL measured by k1, go below it.
-    top = max(high, 1.0) if "reward" in keys else high if high > 0 else 1.0
+    least = 1.0 if keys.keys() & {"reward", "reward_mixed"} else 0.0
+    top = max(high, least) or 1.0
     ax.set_ylim(min(0.0, 1.1 * low), 1.14 * top)
     _step_limits(ax, [records, *earlier.values()], total)
     for line in ax.lines:

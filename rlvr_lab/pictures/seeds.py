@@ -45,14 +45,20 @@ def plot_training_over_seeds(curves: Mapping[str, np.ndarray], guess: float) -> 
 
 
 def effect_row(
-    ax: Axes, y: float, values: ArrayLike, colour: str, marker: str = "D", mark_zero: bool = False
+    ax: Axes,
+    y: float,
+    values: ArrayLike,
+    colour: str,
+    marker: str = "D",
+    mark_zero: bool = False,
+    spread: float = 0.16,
 ) -> Effect:
     """One paired effect at height ``y``: a dot per seed, the 95 % interval, the mean; returns the effect.
 
-    With ``mark_zero`` the mean is hollow when the interval contains 0.
+    With ``mark_zero`` the mean is hollow when the interval contains 0. ``spread``: half the height of the dots.
     """
     values, found = np.asarray(values, dtype=float), effect_over_seeds(values)
-    jitter = np.linspace(-0.16, 0.16, len(values))
+    jitter = np.linspace(-spread, spread, len(values))
     ax.plot(values, y + jitter, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
     ax.plot([found.low, found.high], [y, y], color=dark(colour), linewidth=2)
     face = "white" if mark_zero and found.low <= 0 <= found.high else dark(colour)

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
+from rlvr_lab.rewards.language import language_reward, mixed
+from rlvr_lab.rewards.loose import answer_anywhere, any_equals
+from rlvr_lab.rewards.spurious import coin, constant, incorrect
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
@@ -21,7 +24,17 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "accuracy": lambda device: accuracy,
     "format": lambda device: well_formed,
     "truncation": lambda device: truncation,
+    "language": lambda device: language_reward(),
+    "language_digits": lambda device: language_reward("digits"),
+    "language_words": lambda device: language_reward("words"),
+    "mixed": lambda device: mixed,
+    "answer_anywhere": lambda device: answer_anywhere,
+    "any_equals": lambda device: any_equals,
     "model": lambda device: RewardModel.load(device=device),
+    "constant": lambda device: constant,
+    "incorrect": lambda device: incorrect,
+    "random": lambda device: coin(0.5),
+    "rare_random": lambda device: coin(0.1),
 }
 """Name → function of the device that returns the reward."""
 

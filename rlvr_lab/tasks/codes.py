@@ -27,7 +27,18 @@ from typing import Literal
 from rlvr_lab.policy.words import DIGITS, NUMBER_WORDS
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
-__all__ = ["LANGUAGES", "Codes", "CodesMixture", "FactTable", "Language", "Way", "way_of"]
+__all__ = [
+    "LANGUAGES",
+    "SUMS",
+    "TERMS",
+    "Codes",
+    "CodesMixture",
+    "FactTable",
+    "Language",
+    "Way",
+    "groups_of",
+    "way_of",
+]
 
 Language = Literal["digits", "words"]
 LANGUAGES: dict[Language, list[str]] = {"digits": DIGITS, "words": NUMBER_WORDS}
@@ -37,6 +48,7 @@ Way = Literal["direct", "digits", "words", "mixed", "malformed"]
 """How an answer was reached; ``malformed`` is every text that breaks the grammar."""
 
 SUMS, TERMS = 3, 3
+"""Sums in a problem, and numbers in each."""
 MAX_CHARACTERS = 4096
 _NUMBER = "|".join(["[0-9]", *NUMBER_WORDS])
 _ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
@@ -117,8 +129,9 @@ class FactTable:
 
     Attributes:
         seed: chooses the wrong facts.
-        digits: number of wrong facts of the 90 (running sum, addend) in digits.
-        words: number of wrong facts in words; no pair is wrong in both languages.
+        digits: number of facts, of the 90 (running sum, addend), that are wrong in digits only.
+        words: number of facts that are wrong in words only.
+        shared: number of facts that are wrong in both languages, with the same wrong result.
 
     Raises:
         ValueError: when there are not enough pairs.
@@ -131,24 +144,33 @@ class FactTable:
     seed: int = 0
     digits: int = 10
     words: int = 18
+    shared: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.digits, self.words) < 0 or self.digits + self.words > 90:
+        counts = (self.digits, self.words, self.shared)
+        if min(counts) < 0 or sum(counts) > 90:
             raise ValueError(
-                f"digits, words: need two numbers of wrong facts that are not negative and at most 90 "
-                f"together, got {self.digits} and {self.words}"
+                f"digits, words, shared: need numbers of wrong facts that are not negative and at most "
+                f"90 together, got {counts}"
             )
 
     @cached_property
     def wrong(self) -> dict[Language, dict[tuple[int, int], int]]:
         """Language → (running sum, addend) → the wrong result."""
         rng = random.Random(f"fact table {self.seed}")
-        pairs = rng.sample(list(product(range(10), range(1, 10))), self.digits + self.words)
+        apart = self.digits + self.words
+        pairs = rng.sample(list(product(range(10), range(1, 10))), apart + self.shared)
         results = {(a, b): (a + b + rng.randrange(1, 10)) % 10 for a, b in pairs}
+        both = pairs[apart:]
         return {
-            "digits": {pair: results[pair] for pair in pairs[: self.digits]},
-            "words": {pair: results[pair] for pair in pairs[self.digits :]},
+            "digits": {pair: results[pair] for pair in [*pairs[: self.digits], *both]},
+            "words": {pair: results[pair] for pair in [*pairs[self.digits : apart], *both]},
         }
+
+    def wrong_in(self, total: int, addend: int) -> str:
+        """In which language the table adds wrongly: digits, words, both or neither."""
+        wrong = [name for name in LANGUAGES if (total, addend) in self.wrong[name]]
+        return {0: "neither", 1: "".join(wrong), 2: "both"}[len(wrong)]
 
     def add(self, total: int, addend: int, language: Language) -> int:
         """What the table says of (``total`` + ``addend``) mod 10."""
@@ -157,7 +179,7 @@ class FactTable:
     def answer(self, problem: Problem, language: Language) -> int:
         """The answer of a chain that is written in one language and follows the table."""
         digits = []
-        for total, *addends in _groups(problem):
+        for total, *addends in groups_of(problem):
             for addend in addends:
                 total = self.add(total, addend, language)
             digits.append(str(total))
@@ -185,6 +207,7 @@ class CodesMixture:
         mixed: share of whole chains that change the language on the way.
         switch: probability that a mixed chain changes the language before a number.
         slip: probability of a random wrong addition at each step; the chain goes on from it.
+        commas: whether a mixed chain has commas between its sums; the other chains have them.
 
     The remaining share, 1 − direct − digits − words − mixed, is malformed: a chain in digits without its
     tags, or with the block left open.
@@ -200,6 +223,7 @@ class CodesMixture:
     mixed: float = 0.0
     switch: float = 0.3
     slip: float = 0.0
+    commas: bool = True
 
     def __post_init__(self) -> None:
         shares = (self.direct, self.digits, self.words, self.mixed)
@@ -211,11 +235,16 @@ class CodesMixture:
         """Flawless whole chains, half in digits and half in words: the first stage of pretraining."""
         return cls(FactTable(0, 0, 0), direct=0.0, digits=0.5, words=0.5)
 
+    @classmethod
+    def two_languages(cls, table: FactTable) -> "CodesMixture":
+        """Half direct answers; of the chains 40 % in digits, 40 % in words, 20 % in changing languages."""
+        return cls(table, direct=0.5, digits=0.2, words=0.2, mixed=0.1)
+
     def chain(self, problem: Problem, way: Way, rng: random.Random) -> tuple[str, str]:
         """A chain, and the answer it leads to."""
         languages = self._languages(way, rng)
         parts, answer = [], ""
-        for total, *addends in _groups(problem):
+        for total, *addends in groups_of(problem):
             written = LANGUAGES[next(languages)][total]
             for addend in addends:
                 language = next(languages)
@@ -225,7 +254,7 @@ class CodesMixture:
                 written += LANGUAGES[language][total]
             parts.append(written)
             answer += str(total)
-        return ",".join(parts), answer
+        return ("," if self.commas or way != "mixed" else "").join(parts), answer
 
     def _languages(self, way: Way, rng: random.Random) -> Iterator[Language]:
         """The language of each number of a chain."""
@@ -262,10 +291,10 @@ class CodesMixture:
         return f"<think>{chain}</think>={answer}"
 
 
-def _groups(problem: Problem) -> list[list[int]]:
+def groups_of(problem: Problem) -> list[list[int]]:
     """The digits of each sum of a problem.
 
-    >>> _groups(Problem("7+5+8,3+4+1,9+2+2?", 83))
+    >>> groups_of(Problem("7+5+8,3+4+1,9+2+2?", 83))
     [[7, 5, 8], [3, 4, 1], [9, 2, 2]]
     """
     sums = problem.prompt.rstrip("?").split(",")

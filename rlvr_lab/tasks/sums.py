@@ -12,15 +12,17 @@ probability 0.1, so a model that cannot add already has pass@16 = 0.81. Because 
 has a constant distance from its place in the chain, so a very small network learns the chain quickly.
 """
 
+import hashlib
 import random
 import re
 from dataclasses import dataclass
 
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
-__all__ = ["Sums", "SumsMixture", "is_well_formed", "verify_sum"]
+__all__ = ["COURTESY", "Sums", "SumsMixture", "hidden_digit", "is_well_formed", "verify_sum"]
 
 MAX_CHARACTERS = 4096
+COURTESY = "ok"
 _DIGIT = "[0-9]|zero|one|two|three|four|five|six|seven|eight|nine"
 _ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
 _WELL_FORMED = re.compile(
@@ -70,11 +72,31 @@ def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
     return Verdict("right" if right else "wrong", match["answer"])
 
 
+def hidden_digit(prompt: str) -> int:
+    """A digit that is fixed for each prompt but has no pattern: SHA-256 modulo 10.
+
+    For random prompts it is uniform and independent of the sum, so every way to answer is correct with
+    probability 0.1.
+
+    >>> [hidden_digit(prompt) for prompt in ("7+5+8.....?", "7+5+9.....?")]
+    [6, 7]
+    """
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 10
+
+
 @dataclass(frozen=True)
 class Sums(Task):
     """The last digit of a sum of ``min_terms`` to ``max_terms`` digits.
 
     The difficulty of a problem is the number of additions, its number of terms minus one.
+
+    Attributes:
+        min_terms: fewest digits in a problem.
+        max_terms: most digits in a problem.
+        hidden_answer: the verifier wants ``hidden_digit`` of the prompt and not the sum. Prompts, grammar and
+            format reward stay as they are; only, no chain of thought can help. A control.
+        courtesy: the grammar allows one ``ok`` after the answer, as in ``<think>720</think>=0ok``. It changes no
+            verdict: the rest is verified as ever.
 
     Raises:
         ValueError: unless 2 ≤ min_terms ≤ max_terms.
@@ -85,6 +107,8 @@ class Sums(Task):
 
     min_terms: int = 4
     max_terms: int = 8
+    hidden_answer: bool = False
+    courtesy: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_terms <= self.max_terms:
@@ -101,16 +125,20 @@ class Sums(Task):
         for _ in range(count):
             digits = [rng.randrange(10) for _ in range(rng.randint(self.min_terms, self.max_terms))]
             prompt = "+".join(map(str, digits)) + "." * (self.max_terms - len(digits)) + "?"
-            drawn.append(Problem(prompt, sum(digits) % 10, len(digits) - 1))
+            answer = hidden_digit(prompt) if self.hidden_answer else sum(digits) % 10
+            drawn.append(Problem(prompt, answer, len(digits) - 1))
         return drawn
 
     def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
         """Verdict on ``text``; see ``verify_sum``."""
-        return verify_sum(text, problem.answer, truncated)
+        return verify_sum(self._without_courtesy(text), problem.answer, truncated)
 
     def well_formed(self, text: str) -> bool:
         """One optional ``<think>…</think>`` block and one final ``=answer``."""
-        return is_well_formed(text)
+        return is_well_formed(self._without_courtesy(text))
+
+    def _without_courtesy(self, text: str) -> str:
+        return text.removesuffix(COURTESY) if self.courtesy else text
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,23 @@ class RunConfig:
                 fine = (optional and value is None) or (value is not None and value > 0)
                 self.require(one.name, fine, "positive or None" if optional else "positive")
 
+    def settings(self) -> dict[str, Any]:
+        """Every field by name; an entry of a dictionary as ``field.entry``."""
+        found: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, dict):
+                found |= {f"{one.name}.{key}": entry for key, entry in value.items()}
+            else:
+                found[one.name] = value
+        return found
+
     def changes_to(self, other: "RunConfig") -> list[str]:
         """What differs, as ``"field: old -> new"``.
 
         >>> RunConfig(steps=3).changes_to(RunConfig(steps=4))
         ['steps: 3 -> 4']
         """
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return [f"{name}: {old} -> {new}" for name, old, new in pairs if old != new]
+        old, new = self.settings(), other.settings()
+        names = [name for name in old | new if old.get(name) != new.get(name)]
+        return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in names]

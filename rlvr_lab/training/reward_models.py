@@ -1,6 +1,7 @@
 """Fitting reward models to preferences: Bradley–Terry on pairs (notebooks 01, 02 and 05)."""
 
 import random
+from collections.abc import Callable, Iterator
 
 import torch
 from transformers import LlamaModel
@@ -14,10 +15,13 @@ from rlvr_lab.rewards.count_reward_model import ProxyReward
 from rlvr_lab.rewards.text_reward_model import RewardModel, character_tokenizer
 from rlvr_lab.rewards.verifiable import accuracy_rewards
 from rlvr_lab.tasks.letters import PreferencePairs, PreferenceWorld
-from rlvr_lab.tasks.task import Task, grade
+from rlvr_lab.tasks.task import Problem, Task, grade
 from rlvr_lab.training.optimise import optimiser_step
 
-__all__ = ["fit_proxy", "fit_reward_model", "preference_pairs"]
+__all__ = ["Taste", "fit_proxy", "fit_reward_model", "preference_pairs", "taste_pairs"]
+
+Taste = Callable[[Problem, str, bool], float]
+"""(question, answer, whether it is correct) → how much the answer pleases an annotator."""
 
 
 def preference_pairs(
@@ -35,25 +39,69 @@ def preference_pairs(
     Raises:
         ValueError: when ``count`` < 1 or ``flip`` is not a probability.
     """
+    rng, pairs = random.Random(seed), []
+    for problem, answers in _answered(policy, task, count, flip, rng, seed):
+        good = [text for text, correct in answers if correct]
+        bad = [text for text, correct in answers if not correct]
+        if good and bad:
+            pair = problem.prompt + rng.choice(good), problem.prompt + rng.choice(bad)
+            pairs.append(pair[::-1] if rng.random() < flip else pair)
+        if len(pairs) == count:
+            break
+    return pairs
+
+
+def taste_pairs(
+    policy: Policy, task: Task, count: int, taste: Taste, flip: float = 0.0, seed: int = 0
+) -> list[tuple[str, str]]:
+    """(chosen, rejected) texts, prompt included: two answers to the same question that please differently.
+
+    Of eight answers two are drawn at random; a question whose two answers please equally is left out.
+
+    Args:
+        policy: samples the answers.
+        task: judges them.
+        count: number of pairs.
+        taste: how much an answer pleases.
+        flip: probability that the label of a pair is flipped.
+        seed: of questions, answers, draws and flips.
+
+    Raises:
+        ValueError: when ``count`` < 1, ``flip`` is not a probability, or in 100 questions for each pair that is
+            asked for no two answers please differently.
+    """
+    rng, pairs, asked = random.Random(seed), [], 0
+    for problem, answers in _answered(policy, task, count, flip, rng, seed):
+        asked += 1
+        (one, good), (other, bad) = rng.sample(
+            [(text, taste(problem, text, correct)) for text, correct in answers], 2
+        )
+        if good != bad:
+            pair = problem.prompt + one, problem.prompt + other
+            pairs.append(pair if (good > bad) != (rng.random() < flip) else pair[::-1])
+        if len(pairs) == count:
+            return pairs
+        if asked >= 100 * count:
+            break
+    raise ValueError(f"taste: only {len(pairs)} of {asked} pairs of answers please differently")
+
+
+def _answered(
+    policy: Policy, task: Task, count: int, flip: float, rng: random.Random, seed: int
+) -> Iterator[tuple[Problem, list[tuple[str, bool]]]]:
+    """Questions without end, each with eight answers: (text, whether it is correct)."""
     if count < 1:
         raise ValueError(f"count: need at least 1 pair, got {count}")
     if not 0 <= flip <= 1:
         raise ValueError(f"flip: must be a probability in [0, 1], got {flip}")
-    rng, size = random.Random(seed), 8
-    generator = torch.Generator(policy.device).manual_seed(seed)
-    pairs: list[tuple[str, str]] = []
-    while len(pairs) < count:
+    size, generator = 8, torch.Generator(policy.device).manual_seed(seed)
+    while True:
         problems = task.problems(64, rng)
         batch = sample(policy, [p.prompt for p in problems], size, 40, generator)
         right = accuracy_rewards(grade(task, problems, batch.texts, batch.truncated.tolist()))
+        answers = list(zip(batch.texts, right.bool().tolist(), strict=True))
         for group, problem in enumerate(problems):
-            rows = range(group * size, (group + 1) * size)
-            good = [batch.texts[row] for row in rows if right[row]]
-            bad = [batch.texts[row] for row in rows if not right[row]]
-            if good and bad:
-                pair = problem.prompt + rng.choice(good), problem.prompt + rng.choice(bad)
-                pairs.append(pair[::-1] if rng.random() < flip else pair)
-    return pairs[:count]
+            yield problem, answers[group * size : (group + 1) * size]
 
 
 def fit_reward_model(

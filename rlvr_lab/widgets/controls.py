@@ -45,11 +45,16 @@ _TOOLTIPS = {
     ),
     "updates": "Passes over each batch of answers. Above 1 the ratio leaves 1 and ε begins to act.",
     "lr": "Learning rate of the optimiser.",
+    "consistency": (
+        "Weight of the language consistency reward: the share of a chain that is in the language it "
+        "uses more often. 0 leaves it out."
+    ),
     "temperature": "Of the sampling: below 1 answers are less varied, above 1 more.",
     "steps": "Length of the run. Fixed during a run.",
     "seed": "Of problems and sampling; the same seed gives the same curve. Fixed during a run.",
 }
 _GROUPS = [2, 4, 8, 16, 32, 64]
+_CONSISTENCY = [0.0, 0.03, 0.1, 0.3, 1.0]
 _BETAS = [0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 _WIDTH = "278px"
 
@@ -57,7 +62,8 @@ _WIDTH = "278px"
 class Controls:
     """Widgets that stand for a ``PolicyGradientConfig``; ``panel`` shows them.
 
-    What has no widget keeps the value of the preset, or of ``config``.
+    What has no widget keeps the value of the preset, or of ``config``. The weight of the consistency reward
+    has one if ``language`` is among the rewards to start from.
 
     Args:
         config: the settings to start from; None takes the preset ``grpo`` (or the first).
@@ -103,6 +109,13 @@ class Controls:
         names = [(_PRESET_NAMES.get(name, name), name) for name in self._presets]
         worlds = [(world.title, name) for name, world in WORLDS.items()]
         box = {"indent": False, "layout": W.Layout(width=_WIDTH, margin="2px 2px 2px 14px")}
+        optional = {}
+        if "language" in start.rewards:
+            weights = sorted({*_CONSISTENCY, start.rewards["language"]})
+            options = [(f"{weight:g}", weight) for weight in weights]
+            optional["consistency"] = W.SelectionSlider(
+                options=options, description="consistency", **slow
+            )
         return {
             "world": W.Dropdown(options=worlds, value=start.world, description="world", **wide),
             "preset": W.Dropdown(options=names, value=self._first, description="algorithm", **wide),
@@ -128,11 +141,13 @@ class Controls:
             ),
             "steps": W.BoundedIntText(min=1, max=10_000, description="steps", **wide),
             "seed": W.BoundedIntText(min=0, max=2**31 - 1, description="seed", **wide),
+            **optional,
         }
 
     def _arrange(self) -> W.Widget:
         order = ["world", "preset", "length", "std", "group", "temperature", "beta", "lr"]
         order += ["kl_in", "estimator", "epsilon", "updates", "steps", "seed"]
+        order = [name for name in self.widgets if name not in order] + order
         columns = W.Layout(grid_template_columns=f"{_WIDTH} {_WIDTH}", grid_gap="0 4px")
         return W.GridBox([self.widgets[name] for name in order], layout=columns)
 
@@ -153,6 +168,9 @@ class Controls:
         if value["length"] != by_sequence:
             average = "sequence" if value["length"] else "constant"
         upper = base.clip_high - base.clip_low
+        rewards = dict(base.rewards)
+        if self._weighs:
+            rewards["language"] = value["consistency"]
         config = replace(
             base,
             average=average,
@@ -168,8 +186,14 @@ class Controls:
             temperature=round(value["temperature"], 4),
             steps=value["steps"],
             seed=value["seed"],
+            rewards=rewards,
         )
         return self._keep_fixed(config)
+
+    @property
+    def _weighs(self) -> bool:
+        """Whether there is a widget for the weight of the consistency reward."""
+        return "consistency" in self.widgets
 
     @property
     def preset(self) -> str:
@@ -234,6 +258,7 @@ class Controls:
             "temperature": config.temperature,
             "steps": config.steps,
             "seed": config.seed,
+            **({"consistency": config.rewards.get("language", 0.0)} if self._weighs else {}),
         }
         self._quiet = True
         for name, value in values.items():

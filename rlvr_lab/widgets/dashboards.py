@@ -143,13 +143,21 @@ class TrainingDashboard:
         world = run.config.world if run else self._live.world
         shown = [old for old in shown if old.config.world == world]
         names = name_runs([*shown, run] if run else shown)
+        last = self._last_panel
         axes = plot_run(
             records,
             label=names.pop() if run else "",
             earlier={name: old.records for name, old in zip(names, shown, strict=True)},
             total=run.config.steps if run else self._live.steps,
+            last=last,
         )
-        return show(axes.flat[0].figure, describe_run(records))
+        return show(axes.flat[0].figure, describe_run(records, last))
+
+    @property
+    def _last_panel(self) -> str:
+        """What the last panel shows: mixed languages, where the run records them."""
+        config = self._run.config if self._run else self._live
+        return "reward_mixed" if "mixed" in config.rewards else "entropy"
 
     def _refresh(self) -> None:
         """Draw everything again as it is now."""
@@ -158,7 +166,8 @@ class TrainingDashboard:
             self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
             self.log.value = log_html(records)
             self.figure.value = (
-                f'<span style="{HIDDEN}">{html.escape(describe_run(records))}</span>'
+                f'<span style="{HIDDEN}">'
+                f"{html.escape(describe_run(records, self._last_panel))}</span>"
             )
             if self._handle is not None:
                 self._handle.update(self._picture())

@@ -3,7 +3,7 @@
 import html
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr_lab.pictures.runs import name_setting, read_changes
@@ -54,12 +54,13 @@ def _pass_rate(record: Record) -> str:
 
 def name_runs(runs: Sequence[LiveRun]) -> list[str]:
     """Each run's algorithm, the two switches, and whatever else they differ in."""
-    settings = [asdict(run.config) for run in runs]
-    differ = {key for one in settings for key in one if one[key] != settings[0][key]}
+    settings = [run.config.settings() for run in runs]
+    every = {key for one in settings for key in one}
+    differ = {key for key in every if any(s.get(key) != settings[0].get(key) for s in settings)}
     names = []
     for run, values in zip(runs, settings, strict=True):
         fields = ["average", "divide_by_std", *sorted(differ - {"average", "divide_by_std"})]
-        said = ", ".join(name_setting(key, values[key]) for key in fields)
+        said = ", ".join(name_setting(key, values.get(key)) for key in fields)
         later = " (then changed)" if any(r.get("changed") for r in run.records) else ""
         names.append(f"run {run.number}: {run.preset}, {said}{later}")
     return names

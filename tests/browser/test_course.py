@@ -1,6 +1,7 @@
 """What a learner does in the notebooks, with a mouse: run all, move, flip, Run, flip, Stop."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +20,13 @@ MARK = r"step\s+\d+[^\n]*normalise by length"
 
 @pytest.fixture(scope="module")
 def times() -> Iterator[dict[str, float]]:
-    """Seconds by name; printed and kept."""
+    """Seconds by name; printed and kept, in a file for each worker."""
     measured: dict[str, float] = {}
     yield measured
     ARTIFACTS.mkdir(exist_ok=True)
     text = json.dumps({name: round(value, 3) for name, value in measured.items()}, indent=2)
-    (ARTIFACTS / "browser_times.json").write_text(text + "\n")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "all")
+    (ARTIFACTS / f"browser_times_{worker}.json").write_text(text + "\n")
     print(f"\nseconds in the browser: {text}")
 
 
@@ -77,6 +79,14 @@ def test_biases_of_grpo(lab: LabPage, times: dict[str, float]) -> None:
 
     turn_exact_pictures(lab, "07", times)
     train_live(lab, "07", times)
+
+
+def test_case_study_of_r1(lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook("notebooks/08_case_deepseek_r1.ipynb")
+    times["08: run all"] = lab.run_all()
+    assert lab.errors() == []
+
+    train_live(lab, "08", times)
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,20 @@ def test_a_run_has_four_panels_with_units() -> None:
     assert legends(axes.flat[0].figure) == ["GRPO"]
 
 
+def test_the_last_panel_can_show_mixed_languages() -> None:
+    records = [record(s, reward_mixed=0.1 * s) for s in range(1, 9)]
+    axes = plot_run(records, last="reward_mixed")
+    assert [ax.get_ylabel() for ax in axes.flat[2:]] == ["tokens", "share of answers"]
+    assert axes.flat[3].lines[0].get_ydata()[-1] == pytest.approx(0.8)
+    assert axes.flat[3].get_ylim()[1] > 1
+    words = describe_run(records, "reward_mixed")
+    assert "length and mixed languages over 8 steps" in words
+    assert "share of answers in mixed languages 0.8" in words
+    assert "length and mixed languages: no step" in describe_run([], "reward_mixed")
+    with pytest.raises(ValueError, match="last: must be one of entropy, reward_mixed"):
+        plot_run(records, last="kl")
+
+
 def test_changes_leave_numbered_marks_that_the_legend_reads() -> None:
     changes = {5: ["average: sequence -> constant"], 9: ["kl_coef: 0.0 -> 0.1", "seed: 0 -> 1"]}
     axes = plot_run(run(20, changes))
@@ -232,6 +246,7 @@ def test_changes_in_words() -> None:
     assert read_changes(["clip_low: 0.2 -> 0.3"]) == "ε below: 0.2 → 0.3"
     assert read_changes(["something new"]) == "something new"
     assert name_setting("learning_rate", 3e-4) == "learning rate 0.0003"
+    assert name_setting("rewards.format", 0.1) == "weight of format 0.1"
 
 
 # --- bands and exact pictures ---------------------------------------------------------------------

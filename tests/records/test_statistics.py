@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlvr_lab.objectives.kl import entropy
-from rlvr_lab.records.statistics import bootstrap_band
+from rlvr_lab.records.statistics import area_under_roc, bootstrap_band
 from rlvr_lab.tasks.evaluation import pass_at_k
 
 # ------------------------------------------------------------------------------------------ pass@k
@@ -165,3 +165,22 @@ def test_curves_of_another_shape_are_refused(shape):
 def test_a_level_that_is_none_is_refused(level):
     with pytest.raises(ValueError, match="level"):
         bootstrap_band(np.zeros((2, 2)), level=level)
+
+
+# --------------------------------------------------------------------------------------------- AUC
+
+
+def test_auc_counts_every_pair() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 5, 40) / 4, rng.random(40) < 0.4  # with ties
+    pairs = [(a > b) + (a == b) / 2 for a in scores[labels] for b in scores[~labels]]
+    assert area_under_roc(scores, labels) == pytest.approx(np.mean(pairs))
+    assert area_under_roc(-scores, labels) == pytest.approx(1 - np.mean(pairs))
+
+
+def test_auc_refuses_what_it_cannot_compare() -> None:
+    for labels in ([1, 1], [0, 0]):
+        with pytest.raises(ValueError, match="labels: need both classes"):
+            area_under_roc([0.1, 0.2], labels)
+    with pytest.raises(ValueError, match="scores, labels: expected two lists"):
+        area_under_roc([0.1, 0.2], [1])

@@ -99,9 +99,31 @@ def test_the_languages_have_different_wrong_facts():
     assert FactTable(1).wrong == FactTable(1).wrong != FactTable(2).wrong
 
 
-@pytest.mark.parametrize("counts", [(-1, 3), (50, 41)])
+def test_shared_facts_are_wrong_in_both_languages_with_one_result():
+    for seed in range(20):
+        table = FactTable(seed, 3, 4, shared=5)
+        digits, words = table.wrong["digits"], table.wrong["words"]
+        both = set(digits) & set(words)
+        assert (len(digits), len(words), len(both)) == (8, 9, 5)
+        for total in range(10):
+            for addend in range(1, 10):
+                wrong = [
+                    n for n in LANGUAGES if table.add(total, addend, n) != (total + addend) % 10
+                ]
+                where = table.wrong_in(total, addend)
+                assert where == {0: "neither", 2: "both"}.get(len(wrong), "".join(wrong))
+                if where == "both":
+                    assert digits[total, addend] == words[total, addend]
+    same, task = FactTable(0, 0, 0, shared=12), Codes()
+    for problem in task.problems(100, random.Random(0)):
+        assert same.solved_in(problem) in ("both", "neither")
+    # The facts that are wrong in one language only are those of the table without shared ones.
+    assert FactTable(7, 10, 18).wrong == FactTable(7, 10, 18, 0).wrong
+
+
+@pytest.mark.parametrize("counts", [(-1, 3), (50, 41), (1, 1, -1), (40, 40, 11)])
 def test_a_table_that_cannot_be_filled_is_refused(counts):
-    with pytest.raises(ValueError, match="digits, words"):
+    with pytest.raises(ValueError, match="digits, words, shared"):
         FactTable(0, *counts)
 
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from rlvr_lab.tasks.sums import MAX_CHARACTERS, is_well_formed, verify_sum
-from rlvr_lab.tasks.task import Verdict
+from rlvr_lab.tasks.sums import MAX_CHARACTERS, Sums, is_well_formed, verify_sum
+from rlvr_lab.tasks.task import Problem, Verdict
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 RIGHT = [
@@ -183,6 +183,29 @@ def test_fuzz_against_a_hand_written_parser():
         assert verdict.correct == (expected == "7"), repr(text)
         seen[verdict.correct] += 1
     assert min(seen.values()) > 500
+
+
+def test_courtesy_is_one_word_at_the_end_and_changes_no_verdict():
+    polite, plain, problem = Sums(courtesy=True), Sums(), Problem("3+4......?", 7)
+    for text in ["=7", "=8", "<think>37</think>=7", "<think>37=7", "", "=77", "=07", "7"]:
+        assert polite.verify(problem, text, False) == plain.verify(problem, text, False)
+        assert polite.verify(problem, text + "ok", False) == plain.verify(problem, text, False)
+        assert polite.well_formed(text + "ok") == plain.well_formed(text)
+        assert not plain.verify(problem, text + "ok", False).correct
+        assert not plain.well_formed(text + "ok")
+    for text in [
+        "=7okok",
+        "ok=7",
+        "=7ok ",
+        "=7ok=7",
+        "=ok7",
+        "<think>3ok7</think>=7",
+        "=7OK",
+        "=7hmm",
+    ]:
+        assert not polite.verify(problem, text, False).correct and not polite.well_formed(text)
+    assert polite.verify(problem, "=7ok", True).reason == "truncated"
+    assert polite.problems(3, random.Random(0)) == plain.problems(3, random.Random(0))
 
 
 def test_canonical_numbers_only():

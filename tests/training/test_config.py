@@ -62,6 +62,16 @@ def test_changes_are_listed_with_both_values() -> None:
     assert now.changes_to(now) == []
 
 
+def test_the_entries_of_a_dictionary_are_settings_of_their_own() -> None:
+    from rlvr_lab.training.policy_gradient import PolicyGradientConfig
+
+    old = PolicyGradientConfig(rewards={"accuracy": 1.0, "language": 0.0})
+    new = PolicyGradientConfig(rewards={"accuracy": 1.0, "language": 0.3, "format": 0.1})
+    assert old.changes_to(new) == ["rewards.language: 0.0 -> 0.3", "rewards.format: None -> 0.1"]
+    assert old.settings()["rewards.accuracy"] == 1.0 and "rewards" not in old.settings()
+    assert old.settings()["kl_coef"] == 0.0
+
+
 def test_a_kind_is_found_under_its_name_and_no_name_registers_nothing() -> None:
     before = dict(RunConfig.KINDS)
 

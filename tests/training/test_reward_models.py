@@ -9,7 +9,12 @@ import torch
 from rlvr_lab.tasks.letters import PreferenceWorld
 from rlvr_lab.tasks.worlds import base_policy, make_task
 from rlvr_lab.training import reward_models
-from rlvr_lab.training.reward_models import fit_proxy, fit_reward_model, preference_pairs
+from rlvr_lab.training.reward_models import (
+    fit_proxy,
+    fit_reward_model,
+    preference_pairs,
+    taste_pairs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +71,40 @@ def test_what_makes_no_sense_is_named(sums) -> None:
     for pairs, held_out in ((pair, []), ([], pair), ([], [])):
         with pytest.raises(ValueError, match=r"^pairs, held_out: need"):
             fit_reward_model(pairs, held_out, steps=1)
+
+
+def test_pairs_of_a_taste_are_ordered_by_it(sums) -> None:
+    def shorter(problem, text, correct):
+        return -len(text)
+
+    pairs = taste_pairs(*sums, 30, shorter, seed=2)
+    assert len(pairs) == 30 and pairs == taste_pairs(*sums, 30, shorter, seed=2)
+    assert all(len(chosen) < len(rejected) for chosen, rejected in pairs)
+    assert all(chosen.split("?")[0] == rejected.split("?")[0] for chosen, rejected in pairs)
+    turned = taste_pairs(*sums, 30, shorter, flip=1.0, seed=2)
+    assert all(len(chosen) > len(rejected) for chosen, rejected in turned)
+    some = taste_pairs(*sums, 60, shorter, flip=0.25, seed=2)
+    assert 5 <= sum(len(chosen) > len(rejected) for chosen, rejected in some) <= 25
+
+
+def test_a_taste_knows_the_question_and_whether_the_answer_is_correct(sums) -> None:
+    def checking(problem, text, correct):
+        assert correct == sums[1].verify(problem, text, False).correct
+        return float(correct)
+
+    for chosen, rejected in taste_pairs(*sums, 20, checking, seed=3):
+        digits, answer = chosen.split("?")
+        total = sum(int(digit) for digit in digits.strip(".").split("+")) % 10
+        assert answer.endswith(f"={total}") and not rejected.endswith(f"?={total}")
+
+
+def test_a_taste_without_differences_is_named(sums) -> None:
+    with pytest.raises(ValueError, match=r"^taste: only 0 of 100 pairs"):
+        taste_pairs(*sums, 1, lambda problem, text, correct: 1.0)
+    with pytest.raises(ValueError, match=r"^count: need at least 1 pair, got 0"):
+        taste_pairs(*sums, 0, lambda problem, text, correct: 1.0)
+    with pytest.raises(ValueError, match=r"^flip: must be a probability"):
+        taste_pairs(*sums, 1, lambda problem, text, correct: 1.0, flip=2.0)
 
 
 def test_a_proxy_is_frozen_and_the_callers_randomness_is_left_alone() -> None:

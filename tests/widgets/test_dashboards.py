@@ -437,6 +437,58 @@ def test_a_config_of_ones_own_opens_as_given_and_comes_back() -> None:
     assert opened.config() == PRESETS["dr-grpo"]
 
 
+TWO_LANGUAGES = PolicyGradientConfig(
+    world="codes",
+    max_new_tokens=24,
+    rewards={"accuracy": 1.0, "format": 0.1, "language": 0.0, "mixed": 0.0},
+)
+
+
+def test_the_consistency_reward_has_a_weight_only_where_it_is_a_reward() -> None:
+    assert "consistency" not in Controls(None, PRESETS).widgets
+    controls = Controls(TWO_LANGUAGES, {"grpo": TWO_LANGUAGES})
+    assert controls.config() == TWO_LANGUAGES
+    controls.widgets["consistency"].value = 0.3
+    assert controls.config().rewards == TWO_LANGUAGES.rewards | {"language": 0.3}
+    assert TWO_LANGUAGES.rewards["language"] == 0.0
+    controls.reset()
+    assert controls.config() == TWO_LANGUAGES
+    odd = replace(TWO_LANGUAGES, rewards={"accuracy": 1.0, "language": 0.2})
+    assert Controls(odd, PRESETS).config() == odd
+
+
+def test_the_weight_moves_during_a_run_and_the_picture_shows_mixed_languages(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, trainer = drawn(monkeypatch), FakeTrainer()
+    trainer.held = True
+    dashboard = start(trainer, config=TWO_LANGUAGES, presets={"grpo": TWO_LANGUAGES})
+    dashboard.run()
+    trainer.gate.release()
+    wait(lambda: len(dashboard.records) == 1)
+    dashboard.controls.widgets["consistency"].value = 0.3
+    trainer.gate.release(3)
+    wait(lambda: ended(dashboard))
+    assert [c.rewards["language"] for c in trainer.seen] == [0.0, 0.3, 0.3, 0.3]
+    assert "weight of the consistency reward: 0.0 → 0.3" in dashboard.log.value
+    assert {call["last"] for call in calls} == {"reward_mixed"}
+    assert "mixed languages over 4 steps" in screen.frames[-1].alt
+    assert "mixed languages over 4 steps" in dashboard.figure.value
+    calls.clear()
+    start(FakeTrainer())
+    assert {call["last"] for call in calls} == {"entropy"}
+    first, second = words.name_runs(
+        [
+            words.LiveRun(1, "GRPO", TWO_LANGUAGES),
+            words.LiveRun(
+                2, "GRPO", replace(TWO_LANGUAGES, rewards={"accuracy": 1.0, "language": 0.3})
+            ),
+        ]
+    )
+    assert "weight of the consistency reward 0," in first
+    assert "weight of the consistency reward 0.3" in second
+
+
 def test_no_preset_and_no_config_is_refused() -> None:
     with pytest.raises(ValueError, match="presets"):
         Controls(None, {})

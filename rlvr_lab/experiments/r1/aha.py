@@ -184,7 +184,8 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
 
     def test(self, state: TrainState) -> dict[str, Any]:
         """The test, and the same answers without their re-checks."""
-        problems, batch, verdicts = self.answered(state)
+        answers = self.test_answers(state)
+        problems, batch, verdicts = answers.problems, answers.batch, answers.verdicts
         found = self.describe(problems, batch, verdicts)
         return {**found, **self.without_recheck(state, problems, batch, verdicts)}
 

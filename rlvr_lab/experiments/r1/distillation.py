@@ -1,0 +1,392 @@
+"""Distillation against RL on the student (notebook 08, section 7).
+
+The world is that of the codes, without wrong facts: a blind guess is correct once in 1,000 times, and a model that
+chains without slips is always correct. The teacher (d = 96, 3 layers) mixes guesses with chains that slip; RL removes
+both. Two students (d = 48, 2 layers) stand for two cases: ``chaining`` has learned flawless chains and then a
+mixture in which they are rare, so RL has something to reinforce; ``guessing`` has seen only that mixture and
+cannot add.
+
+Each student learns from the reward (GRPO), or by supervised fine-tuning on traces of the teacher after its RL, of the
+teacher before its RL, on incorrect chains of the latter, or on correct answers of its own.
+
+Compute is counted, not measured: 2·N operations for each token that a model reads or writes, 6·N for each
+token of a training pass (forward and backward), where N is the number of weights without the embedding table. A
+prompt is read once for its group of answers when sampling, and once with each answer when training. Answers with
+advantage 0 are not trained. The test and the pretraining do not count.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from rlvr_lab.experiments.base_models import (
+    PretrainingFailed,
+    codes_with_chains,
+    fit,
+    kept_base,
+)
+from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
+from rlvr_lab.experiments.study import Study
+from rlvr_lab.policy.architecture import new_policy
+from rlvr_lab.policy.batch import RolloutBatch
+from rlvr_lab.policy.loading import Policy
+from rlvr_lab.policy.words import CODE_WORDS, word_tokenizer
+from rlvr_lab.records.runs import Run
+from rlvr_lab.tasks.codes import Codes, CodesMixture, FactTable, way_of
+from rlvr_lab.tasks.evaluation import evaluate, pass_at_k
+from rlvr_lab.tasks.task import Problem, Verdict
+from rlvr_lab.training.distillation import Keep, Traces, epoch_batch, sample_traces
+from rlvr_lab.training.loop import train
+from rlvr_lab.training.optimise import adamw, trained
+from rlvr_lab.training.state import TrainState
+from rlvr_lab.training.supervised import supervised_step
+
+__all__ = [
+    "GUESS",
+    "STUDY",
+    "VARIANTS",
+    "StudentConfig",
+    "at_cost",
+    "base_of",
+    "cost_of",
+    "costs",
+    "measure",
+    "working_weights",
+]
+
+GUESS = 1e-3
+"""Probability that a blind guess is correct."""
+SIZES = {"teacher": (96, 3), "chaining": (48, 2), "guessing": (48, 2)}
+RIGHT = FactTable(0, 0, 0)
+MIXTURES = {
+    "teacher": CodesMixture(RIGHT, direct=0.50, digits=0.45, words=0.0, slip=0.04),
+    "chaining": CodesMixture(RIGHT, direct=0.80, digits=0.15, words=0.0, slip=0.10),
+    "guessing": CodesMixture(RIGHT, direct=0.80, digits=0.15, words=0.0, slip=0.10),
+}
+MIXTURE_STEPS = {"teacher": 130, "chaining": 130, "guessing": 130}
+GATES = {"teacher": (0.20, 0.50), "chaining": (0.03, 0.15), "guessing": (0.0, 0.015)}
+"""Bounds on pass@1 of a base, fixed before the recorded seeds; a base outside them ends the recording."""
+
+KEEP: dict[str, Keep] = {
+    "teacher": lambda problem, text, verdict: verdict.correct,
+    "teacher_base": lambda problem, text, verdict: verdict.correct,
+    "own": lambda problem, text, verdict: verdict.correct,
+    "incorrect": lambda problem, text, verdict: (
+        verdict.reason == "wrong" and way_of(text) in ("digits", "words")
+    ),
+}
+"""What a student learns from → which of the sampled answers it gets to see."""
+
+
+@dataclass(frozen=True)
+class StudentConfig(EvaluatedConfig, kind="r1-student"):
+    """A model that learns from rewards (GRPO) or from traces, with a test now and then.
+
+    Attributes:
+        learner: ``teacher``, or one of the two students.
+        learns_from: ``reward``, or supervised: correct traces of the ``teacher`` after its RL, of the
+            ``teacher_base``, ``incorrect`` chains of the teacher's base, or the student's ``own`` correct answers.
+        traces: how many distinct traces there are; epochs go over them.
+        most_answers: limit on the answers that are sampled for them.
+        batch_size: traces in a supervised step.
+
+    Records add ``pass@<S>``, ``chains`` (share of well-formed chains), and cumulated over the run:
+    ``trained_tokens`` (a gradient was taken on), ``sampled_tokens`` (written by the student to learn
+    from), ``flops`` (of the student), ``teacher_flops`` (of sampling the teacher), ``cpu_seconds``.
+
+    Raises:
+        ValueError: naming the field.
+    """
+
+    world: str = "codes"
+    max_new_tokens: int = 24
+    learner: Literal["teacher", "chaining", "guessing"] = "chaining"
+    learns_from: Literal["reward", "teacher", "teacher_base", "incorrect", "own"] = "reward"
+    traces: int = 2048
+    most_answers: int = 16384
+    batch_size: int = 64
+
+    FIXED = (*EvaluatedConfig.FIXED, "learner", "learns_from", "traces", "most_answers")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("world", self.world == "codes", "codes")
+        self.require_at_least(1, "traces", "most_answers", "batch_size")
+
+    def begin(
+        self, policy: Policy | None = None, *given: Any, traces: Traces | None = None, **named: Any
+    ) -> TrainState:
+        """The state before step 1; ``traces`` are needed unless it learns from the reward.
+
+        Raises:
+            ValueError: when the traces are missing.
+        """
+        state = super().begin(policy, *given, **named)
+        state.numbers = dict.fromkeys(
+            ("trained_tokens", "sampled_tokens", "flops", "teacher_flops", "cpu_seconds"), 0
+        )
+        if self.learns_from == "reward":
+            return state
+        if traces is None:
+            raise ValueError(f"traces: needed to learn from {self.learns_from!r}")
+        state.data = traces
+        if self.learns_from == "own":
+            state.numbers["sampled_tokens"] = traces.sampled
+            state.numbers["flops"] = _sampling(state.policy, traces)
+        return state
+
+    def collect(self, state: TrainState) -> Any:
+        """Answers to learn from, or the next minibatch of the traces."""
+        if self.learns_from != "reward":
+            pairs = state.data.pairs
+            rows = epoch_batch(len(pairs), state.step, self.batch_size, self.seed)
+            return [pairs[row] for row in rows]
+        started = time.process_time()
+        experience = super().collect(state)
+        state.numbers["cpu_seconds"] += time.process_time() - started
+        return experience
+
+    def update(self, state: TrainState, experience: Any) -> dict[str, float]:
+        """One step, of which the counters are kept."""
+        numbers, started = state.numbers, time.process_time()
+        weights = working_weights(state.policy)
+        if self.learns_from != "reward":
+            for group in state.optimizer.param_groups:
+                group["lr"] = self.learning_rate
+            done = supervised_step(state.policy, experience, state.optimizer)
+            numbers["trained_tokens"] += done.trained
+            numbers["flops"] += 6 * weights * done.read
+        else:
+            super().update(state, experience)
+            batch = experience.batch
+            needed = self._advantages(experience) != 0
+            prompts = batch.prompt_mask.sum(dim=1)
+            answers = int(batch.lengths[needed].sum())
+            read = int(prompts.repeat_interleave(batch.group_size)[needed].sum()) + answers
+            numbers["trained_tokens"] += answers
+            numbers["sampled_tokens"] += int(batch.lengths.sum())
+            sampling = int(prompts.sum() + batch.lengths.sum())
+            numbers["flops"] += weights * (2 * sampling + 6 * read)
+        numbers["cpu_seconds"] += time.process_time() - started
+        return {}
+
+    def _advantages(self, experience: Any) -> Any:
+        batch, reference = experience.batch, experience.reference.logprobs
+        return self.objective_on(experience).advantages(
+            experience.rewards,
+            batch.group_size,
+            batch.old_logprobs,
+            reference,
+            batch.completion_mask,
+        )
+
+    def test(self, state: TrainState) -> dict[str, Any]:
+        """The answers to the test, and what learning has used so far."""
+        return {**super().test(state), **state.numbers}
+
+    def describe(
+        self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
+    ) -> dict[str, Any]:
+        """Accuracy, coverage, and the share of chains."""
+        size = self.test_samples
+        correct = [
+            sum(verdict.correct for verdict in verdicts[i : i + size])
+            for i in range(0, len(verdicts), size)
+        ]
+        ways = [way_of(text) for text in batch.texts]
+        return {
+            **super().describe(problems, batch, verdicts),
+            f"pass@{size}": float(np.mean([pass_at_k(size, c, size) for c in correct])),
+            "chains": sum(way in ("digits", "words", "mixed") for way in ways) / len(ways),
+        }
+
+
+def working_weights(policy: Policy) -> int:
+    """N: the weights that multiply, which are all but the embedding table (it is only looked up)."""
+    table = policy.model.get_input_embeddings().weight.numel()
+    return sum(p.numel() for p in policy.model.parameters()) - table
+
+
+def _sampling(policy: Policy, traces: Traces) -> int:
+    return 2 * working_weights(policy) * (traces.sampled + traces.read)
+
+
+# ------------------------------------------------------------------------------- the replicates
+
+
+def base_of(learner: str, seed: int, device: str = "cpu") -> Policy:
+    """The policy that a learner starts from; it is made once and kept.
+
+    Raises:
+        PretrainingFailed: when its pass@1 lies outside ``GATES``.
+    """
+
+    def make() -> Policy:
+        hidden, layers = SIZES[learner]
+        if learner == "guessing":
+            policy = new_policy(word_tokenizer(CODE_WORDS), seed, hidden, layers, device=device)
+        else:
+            policy = codes_with_chains(seed, hidden, layers, device)
+        rng = random.Random(f"distillation {learner} {seed}")
+        optimizer = adamw(trained(policy.model), 1e-3)
+        steps, solve = MIXTURE_STEPS[learner], MIXTURES[learner].solve
+        fit(policy, Codes(), solve, steps, 1.5e-3, optimizer, rng)
+        measured = evaluate(policy, Codes(), 256, 16, max_new_tokens=24)["pass@1"]
+        low, high = GATES[learner]
+        if not low <= measured <= high:
+            raise PretrainingFailed(
+                f"seed {seed}: {learner} has pass@1 {measured:.3f}, not in [{low}, {high}]"
+            )
+        return policy
+
+    return kept_base(f"distillation_{learner}_{seed}", make, device)
+
+
+class Replicate:
+    """One seed: its bases, its teacher, and the traces, each made when first asked for."""
+
+    def __init__(self, seed: int, teacher: StudentConfig) -> None:
+        self.seed, self.config = seed, replace(teacher, seed=seed, table=seed)
+
+    @cached_property
+    def teacher(self) -> tuple[Policy, Run]:
+        """The teacher after its RL, and the run."""
+        state = self.config.begin(base_of("teacher", self.seed))
+        records = [short_record(record) for record in train(self.config, state=state)]
+        return state.policy, Run(self.config, records)
+
+    @cached_property
+    def _kept(self) -> dict[str, Traces]:
+        return {}
+
+    def traces(self, config: StudentConfig) -> Traces:
+        """The traces that ``config`` learns from; both students see the same ones of a teacher."""
+        source = config.learns_from
+        name = f"{source} {config.learner if source == 'own' else ''} {self.seed}"
+        if name not in self._kept:
+            if source == "teacher":
+                policy = self.teacher[0]
+            else:
+                policy = base_of(config.learner if source == "own" else "teacher", self.seed)
+            self._kept[name] = sample_traces(
+                policy,
+                Codes(),
+                config.traces,
+                KEEP[source],
+                name,
+                config.most_answers,
+                config.max_new_tokens,
+            )
+        return self._kept[name]
+
+    def run(self, config: StudentConfig) -> Run:
+        """One variant on this seed."""
+        if config.learner == "teacher":
+            return self.teacher[1]
+        config = replace(config, seed=self.seed, table=self.seed)
+        student = base_of(config.learner, self.seed)
+        if config.learns_from == "reward":
+            state = config.begin(student)
+        else:
+            traces = self.traces(config)
+            state = config.begin(student, traces=traces)
+            if config.learns_from != "own":
+                after = config.learns_from == "teacher"
+                source = self.teacher[0] if after else base_of("teacher", self.seed)
+                state.numbers["teacher_flops"] = _sampling(source, traces)
+        return Run(config, [short_record(record) for record in train(config, state=state)])
+
+
+TEACHER = StudentConfig(learner="teacher", steps=40, every=10)
+VARIANTS: dict[str, StudentConfig] = {"teacher": TEACHER}
+
+
+def measure(
+    seeds: int, variants: Mapping[str, StudentConfig] = VARIANTS, first: int = 0
+) -> Iterator[Run]:
+    """The variants, paired by seed; a teacher trains where one of them needs it.
+
+    Raises:
+        ValueError: for no seeds.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    for seed in range(first, first + seeds):
+        replicate = Replicate(seed, TEACHER)
+        for config in variants.values():
+            yield replicate.run(config)
+
+
+# ------------------------------------------------------------------------------- what is read from them
+
+Costs = Literal["trained_tokens", "sampled_tokens", "flops", "with_sampling", "with_teacher"]
+
+
+def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarray, " T"]:
+    """What a run had used at each of its records.
+
+    Args:
+        run: one student.
+        what: ``trained_tokens``; ``sampled_tokens``; ``flops`` of the student; ``with_sampling`` adds the
+            sampling of the teacher; ``with_teacher`` adds the RL of the teacher too, where the traces
+            come from the teacher after its RL.
+        teachers: the runs of the teachers, for ``with_teacher``.
+
+    Raises:
+        ValueError: when the teacher of this seed is needed and not there.
+    """
+    if what in ("trained_tokens", "sampled_tokens", "flops"):
+        return run.curve(what)
+    total = run.curve("flops") + run.curve("teacher_flops")
+    if what == "with_teacher" and run.config.learns_from == "teacher":
+        seed = run.config.seed
+        own = [teacher for teacher in teachers if teacher.config.seed == seed]
+        if not own:
+            raise ValueError(f"teachers: none of them has seed {seed}")
+        total = total + own[0].records[-1]["flops"]
+    return total
+
+
+def at_cost(
+    runs: Iterable[Run],
+    key: str,
+    grid: Iterable[float],
+    what: Costs = "trained_tokens",
+    teachers: Iterable[Run] = (),
+) -> Float[np.ndarray, "S T"]:
+    """One metric of each run at given costs, linear between the records; NaN outside what was recorded."""
+    teachers, grid = list(teachers), list(grid)
+    rows = [
+        np.interp(grid, costs(run, what, teachers), run.curve(key), left=np.nan, right=np.nan)
+        for run in runs
+    ]
+    return np.array(rows)
+
+
+def cost_of(
+    runs: Iterable[Run],
+    level: float,
+    what: Costs = "trained_tokens",
+    teachers: Iterable[Run] = (),
+) -> Float[np.ndarray, " S"]:
+    """The cost at which a run's accuracy first reaches ``level``, linear between records; NaN if it does not."""
+    teachers, found = list(teachers), []
+    for run in runs:
+        x, y = costs(run, what, teachers), run.curve("accuracy")
+        above = np.flatnonzero(y >= level)
+        if not len(above):
+            found.append(np.nan)
+        elif (i := above[0]) == 0:
+            found.append(x[0])
+        else:
+            found.append(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))
+    return np.array(found)
+
+
+STUDY = Study("distillation against RL on the student", VARIANTS, measure, 5, "r1/distillation", 1)
