@@ -25,6 +25,7 @@ from rlvr_lab.objectives import (
     value_loss,
 )
 from rlvr_lab.records import calibration
+from rlvr_lab.rewards import language
 from rlvr_lab.tasks import evaluation
 from tests.seeded_mistakes import BANK, Seeded
 
@@ -203,6 +204,9 @@ PACKAGE: Functions = {
     ),
     "check_std_multiplier": (lambda p, size: float(binary_rewards.std_multiplier(p, size)),),
     "check_expected_pull": (two_stage,),
+    "check_language_consistency": (
+        lambda text, target: language.consistency(text, None if target == "majority" else target),
+    ),
 }
 
 

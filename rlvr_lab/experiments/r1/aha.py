@@ -20,19 +20,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from rlvr_lab.experiments.base_models import codes_with_chains, fit, kept_base, learn_chains
+from rlvr_lab.experiments.base_models import codes_with_chains, fit, kept_base, sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, at_step, runs_from
 from rlvr_lab.experiments.study import Study
-from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
-from rlvr_lab.policy.words import build_tokenizer
 from rlvr_lab.records.runs import Run
 from rlvr_lab.tasks.codes import Codes, FactTable
 from rlvr_lab.tasks.rechecks import RecheckMixture, draft_of, steps_of
-from rlvr_lab.tasks.sums import Sums, SumsMixture
-from rlvr_lab.tasks.task import Problem, Verdict
+from rlvr_lab.tasks.task import Answers, Problem, Verdict
 from rlvr_lab.training.optimise import adamw, trained
 from rlvr_lab.training.state import TrainState
 from rlvr_lab.training.supervised import supervised_steps
@@ -48,7 +45,6 @@ __all__ = [
     "noticing",
     "rate",
     "recheck_base",
-    "sums_base",
 ]
 
 WRONG_FACTS = 12
@@ -59,24 +55,6 @@ CUT = 1024  # re-checked answers, spread over all problems, that are continued w
 
 
 # ---------------------------------------------------------------------------------------- the sums
-
-
-def sums_base(seed: int, device: str = "auto") -> Policy:
-    """A base model of the sums with its own weights, made as the shipped one.
-
-    Raises:
-        PretrainingFailed: when the chain is not learned in 600 steps.
-    """
-
-    def make() -> Policy:
-        policy = new_policy(build_tokenizer(), seed, device=device)
-        optimizer, rng = adamw(trained(policy.model), 1e-3), random.Random(f"aha sums {seed}")
-        solve = SumsMixture.clean().solve
-        learn_chains(policy, Sums(), solve, optimizer, rng, seed, log=lambda line: None)
-        fit(policy, Sums(), SumsMixture().solve, 150, 1.5e-3, optimizer, rng)
-        return policy
-
-    return kept_base(f"aha_sums_{seed}", make, device)
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,8 @@ class AhaSumsConfig(EvaluatedConfig, kind="r1-aha-sums"):
         Returns:
             ``waits``: share of the answers with ``wait``; ``slips``, ``correct_steps``: additions;
             ``waits_after_slip``, ``waits_after_correct``: those with ``wait`` just after them;
-            ``repaired``: slips that the repetition corrects; ``samples``: answers with ``wait``.
+            ``repaired``: slips that the repetition corrects; ``spoiled``: correct steps that are followed by
+            ``wait`` and an incorrect repetition, or none; ``samples``: answers with ``wait``.
         """
         size = batch.group_size
         steps = [
@@ -112,14 +91,16 @@ class AhaSumsConfig(EvaluatedConfig, kind="r1-aha-sums"):
         ]
         slips = [step for step in steps if not step.correct]
         waited = [step for step in slips if step.waited]
+        doubted = [step for step in steps if step.correct and step.waited]
         return {
             **super().describe(problems, batch, verdicts),
             "waits": _share_with_wait(batch.texts),
             "slips": len(slips),
             "correct_steps": len(steps) - len(slips),
             "waits_after_slip": len(waited),
-            "waits_after_correct": sum(step.waited for step in steps) - len(waited),
+            "waits_after_correct": len(doubted),
             "repaired": sum(bool(step.repaired) for step in waited),
+            "spoiled": sum(not step.repaired for step in doubted),
             "samples": _samples(problems, batch, verdicts),
         }
 
@@ -182,9 +163,8 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
     def test(self, state: TrainState) -> dict[str, Any]:
         """The test, and the same answers without their re-checks."""
         answers = self.test_answers(state)
-        problems, batch, verdicts = answers.problems, answers.batch, answers.verdicts
-        found = self.describe(problems, batch, verdicts)
-        return {**found, **self.without_recheck(state, problems, batch, verdicts)}
+        found = self.describe(answers.problems, answers.batch, answers.verdicts)
+        return {**found, **self.without_recheck(state, answers)}
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
@@ -211,13 +191,7 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
                 counts[f"waits_after_{kind}"] += draft.waited
         return {**found, **counts, "samples": _samples(problems, batch, verdicts)}
 
-    def without_recheck(
-        self,
-        state: TrainState,
-        problems: list[Problem],
-        batch: RolloutBatch,
-        verdicts: list[Verdict],
-    ) -> dict[str, Any]:
+    def without_recheck(self, state: TrainState, answers: Answers) -> dict[str, Any]:
         """What the re-checked answers lose when the re-check is cut out of their text.
 
         Two ways to answer without it: the answer is read off the draft; or the policy itself goes on, one
@@ -228,11 +202,11 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
             of them that is correct as sampled; ``cut``: share with a correct draft; ``continued``: share that
             is correct when the policy goes on from the cut. None where nothing was re-checked.
         """
-        size, rows = batch.group_size, []
-        for row, text in enumerate(batch.texts):
+        size, rows = answers.batch.group_size, []
+        for row, text in enumerate(answers.batch.texts):
             draft = draft_of(text)
             if draft and draft.waited:
-                rows.append((row, problems[row // size], draft))
+                rows.append((row, answers.problems[row // size], draft))
         if not rows:
             return {"rechecked": 0, "with_recheck": None, "cut": None, "continued": None}
         rows = rows[:: math.ceil(len(rows) / CUT)]
@@ -247,7 +221,7 @@ class AhaConfig(EvaluatedConfig, kind="r1-aha"):
         ]
         return {
             "rechecked": len(rows),
-            "with_recheck": _mean(verdicts[row].correct for row, _, _ in rows),
+            "with_recheck": _mean(answers.verdicts[row].correct for row, _, _ in rows),
             "cut": _mean(draft.answer == f"{one.answer:03d}" for _, one, draft in rows),
             "continued": _mean(verified),
         }

@@ -13,7 +13,7 @@ from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.records.runs import Run
 from rlvr_lab.tasks.codes import Codes, FactTable
 from rlvr_lab.tasks.sums import Sums
-from rlvr_lab.tasks.task import Problem, grade
+from rlvr_lab.tasks.task import Answers, Problem, grade
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.state import TrainState
 
@@ -63,6 +63,11 @@ def test_drafts_and_their_waits_are_counted_by_hand() -> None:
     assert found["length"] == float(batch.lengths.double().mean())
 
 
+def answers_of(texts: list[str], problems: list[Problem]) -> Answers:
+    batch = batch_of(texts, len(texts) // len(problems))
+    return Answers(Codes(), problems, batch, grade(Codes(), problems, texts, [False] * len(texts)))
+
+
 def test_a_cut_answer_loses_what_the_second_chain_repaired(monkeypatch) -> None:
     seen = {}
 
@@ -71,43 +76,47 @@ def test_a_cut_answer_loses_what_the_second_chain_repaired(monkeypatch) -> None:
         return batch_of(["=083", "=083", "=084"][: len(prompts)], 1)
 
     monkeypatch.setattr(aha, "sample", sampled)
-    problems, batch = [PROBLEM], batch_of(CODES, 6)
-    verdicts = grade(Codes(), problems, CODES, [False] * 6)
     state = TrainState(load_policy("codes", "cpu"), task=Codes())
     config = AhaConfig(temperature=0.7)
-    found = config.without_recheck(state, problems, batch, verdicts)
+    found = config.without_recheck(state, answers_of(CODES, [PROBLEM]))
     assert found == {"rechecked": 3, "with_recheck": 2 / 3, "cut": 2 / 3, "continued": 2 / 3}
     drafts = ["720,378,914", "720,378,913", "720,378,913"]
     assert seen["prompts"] == [f"{PROBLEM.prompt}<think>{draft}</think>" for draft in drafts]
     assert (seen["group_size"], seen["temperature"]) == (1, 0.7) and seen["cap"] >= 5
-    only = config.without_recheck(state, problems, batch_of(CODES[3:], 3), verdicts[3:])
-    assert only == {"rechecked": 0, "with_recheck": None, "cut": None, "continued": None}
-    first = config.without_recheck(state, problems, batch_of(CODES[:3], 3), verdicts[:3])
-    # One of three is correct where the draft is not, and one the other way round.
-    assert [first[key] for key in ("with_recheck", "cut")] == [2 / 3, 2 / 3]
-    one = config.without_recheck(state, problems, batch_of([CODES[0]], 1), verdicts[:1])
-    assert [one[key] for key in ("with_recheck", "cut")] == [1.0, 0.0]
+    nothing = config.without_recheck(state, answers_of(CODES[3:], [PROBLEM]))
+    assert nothing == {"rechecked": 0, "with_recheck": None, "cut": None, "continued": None}
+    repaired = config.without_recheck(state, answers_of(CODES[:1], [PROBLEM]))
+    assert [repaired[key] for key in ("with_recheck", "cut")] == [1.0, 0.0]
+    spoiled = config.without_recheck(state, answers_of([CODES[3], CODES[1]], [PROBLEM]))
+    assert [spoiled[key] for key in ("with_recheck", "cut")] == [0.0, 1.0]
+    monkeypatch.setattr(aha, "CUT", 2)
+    fewer = config.without_recheck(state, answers_of([*CODES[:3], CODES[0]], [PROBLEM]))
+    assert (fewer["rechecked"], fewer["with_recheck"], fewer["cut"]) == (2, 1.0, 0.5)
 
 
 def test_the_policy_itself_goes_on_from_the_cut() -> None:
     """The shipped base copies its draft's answer in nearly all continuations, correct or not."""
     state = TrainState(load_policy("codes", "cpu"), task=Codes())
-    texts = [CODES[0], CODES[2]] * 20
-    verdicts = grade(Codes(), [PROBLEM], texts, [False] * 40)
-    found = AhaConfig().without_recheck(state, [PROBLEM], batch_of(texts, 40), verdicts)
+    answers = answers_of([CODES[0], CODES[2]] * 20, [PROBLEM])
+    found = AhaConfig().without_recheck(state, answers)
     assert found["cut"] == 0.5 and found["continued"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_slips_and_their_waits_are_counted_by_hand() -> None:
     problem = Problem("7+5+8.....?", 0, 2)
     texts = ["<think>73wait20</think>=0", "<think>73wait31</think>=1", "<think>731</think>=1"]
-    texts += ["<think>72wait20</think>=0", "<think>720</think>=0", "=0"]
-    verdicts = grade(Sums(), [problem], texts, [False] * 6)
-    found = AhaSumsConfig().describe([problem], batch_of(texts, 6), verdicts)
-    assert found["accuracy"] == 4 / 6 and found["waits"] == 3 / 6
-    assert (found["slips"], found["correct_steps"]) == (3, 7)
-    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 1)
-    assert found["repaired"] == 1
+    texts += [
+        "<think>72wait20</think>=0",
+        "<think>720</think>=0",
+        "=0",
+        "<think>72wait31</think>=1",
+    ]
+    verdicts = grade(Sums(), [problem], texts, [False] * 7)
+    found = AhaSumsConfig().describe([problem], batch_of(texts, 7), verdicts)
+    assert found["accuracy"] == 4 / 7 and found["waits"] == 4 / 7
+    assert (found["slips"], found["correct_steps"]) == (3, 9)
+    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 2)
+    assert found["repaired"] == found["spoiled"] == 1
 
 
 @pytest.mark.parametrize(("kind", "world"), [(AhaConfig, "codes"), (AhaSumsConfig, "sums")])
