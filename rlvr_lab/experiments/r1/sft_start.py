@@ -47,7 +47,7 @@ __all__ = [
     "tune",
 ]
 
-REPEATS = 3
+REPEATS = 2
 """RL seeds for each base."""
 _TRUE = FactTable(0, 0, 0)
 _UNREADABLE = CodesMixture(_TRUE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5, commas=False)
