@@ -10,6 +10,7 @@ from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *
 from rlvr_lab.pictures.r1_tables import *
+from rlvr_lab.pictures.r1_zero import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *

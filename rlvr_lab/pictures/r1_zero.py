@@ -48,7 +48,7 @@ def plot_zero(
     ends = []
     for (name, (x, y)), (hue, line) in zip(paper.items(), _ACCURACY, strict=True):
         left.plot(x, y, color=COLOURS[hue], linestyle=line, linewidth=1.6, marker=".", markersize=4)
-        ends.append((np.max(x), y[-1], name, COLOURS[hue]))
+        ends.append((float(np.max(x)), float(y[-1]), name, COLOURS[hue]))
     for name, level in levels.items():
         left.axhline(level, color=COLOURS["reference"], linestyle=":", linewidth=1.2)
         left.annotate(name, (0.01, level), (0, 2), xycoords=left.get_yaxis_transform(),
@@ -56,8 +56,7 @@ def plot_zero(
     left.set(xlim=(0, np.max(x)), ylim=(0, 1.02), ylabel="accuracy")
     left.set_title("DeepSeek-R1-Zero: AIME 2024, 30 questions", fontsize=10, color=INK)
     label_ends(left, ends, size=8.5)
-    _ours(right, ours, _ACCURACY, steps)
-    right.set(ylim=(0, 1.02))
+    _ours(right, ours, _ACCURACY, steps, 1.02)
     seeds = len(np.asarray(our_length))
     right.set_title(f"ours: sums, n = {seeds} seeds", fontsize=10, color=INK)
     plot_guessing(right, guess)
@@ -66,19 +65,25 @@ def plot_zero(
         xlim=(0, np.max(x)), ylim=(0, None), xlabel="RL step", ylabel="tokens per answer"
     )
     _ours(right_length, {"": our_length}, [("length", "-")], steps)
-    right_length.set(ylim=(0, None), xlabel="RL step")
+    right_length.set_xlabel("RL step")
     return figure
 
 
 def _ours(
-    ax: Axes, bands: Mapping[str, ArrayLike], looks: Sequence[tuple], steps: ArrayLike
+    ax: Axes,
+    bands: Mapping[str, ArrayLike],
+    looks: Sequence[tuple],
+    steps: ArrayLike,
+    top: float | None = None,
 ) -> None:
     ends = []
     for (name, curves), (hue, line) in zip(bands.items(), looks, strict=True):
         plot_band(curves, ax, name, hue, steps, line)
-        ends.append((np.max(steps), float(np.nanmean(curves, axis=0)[-1]), name, COLOURS[hue]))
+        ends.append(
+            (float(np.max(steps)), float(np.nanmean(curves, axis=0)[-1]), name, COLOURS[hue])
+        )
     ax.get_legend().remove()
-    ax.set(xlim=(np.min(steps), np.max(steps)), xlabel="")
+    ax.set(xlim=(np.min(steps), np.max(steps)), ylim=(0, top), xlabel="")
     label_ends(ax, [end for end in ends if end[2]], size=8.5)
 
 
@@ -97,9 +102,11 @@ def plot_growth(
         unit: of the y axis.
     """
     figure, axes = new_figure(1, len(panels), width=4.6 * len(panels), height=3.3)
-    top = 1.05 * max(np.nanmax(curves) for bands in panels.values() for curves in bands.values())
+    top = 1.05 * float(
+        max(np.nanmax(curves) for bands in panels.values() for curves in bands.values())
+    )
     for ax, (title, bands) in zip(np.ravel(axes), panels.items(), strict=True):
-        _ours(ax, bands, [looks[name] for name in bands], steps)
-        ax.set(xlabel="RL step", ylabel=unit, ylim=(0, top))
+        _ours(ax, bands, [looks[name] for name in bands], steps, top)
+        ax.set(xlabel="RL step", ylabel=unit)
         ax.set_title(title, fontsize=10, color=INK)
     return figure

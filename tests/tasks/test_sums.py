@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rlvr_lab.tasks.sums import Sums, SumsMixture
+from rlvr_lab.tasks.sums import Sums, SumsMixture, hidden_digit
 from rlvr_lab.tasks.task import Problem
 
 
@@ -69,3 +69,25 @@ def test_a_range_of_terms_that_is_none_is_refused(terms):
         Sums(*terms)
     with pytest.raises(ValueError, match="count"):
         Sums().problems(0, random.Random(0))
+
+
+def test_a_hidden_answer_changes_nothing_but_the_answer():
+    usual = Sums().problems(4000, random.Random(6))
+    hidden = Sums(hidden_answer=True).problems(4000, random.Random(6))
+    assert [p.prompt for p in usual] == [p.prompt for p in hidden]
+    assert [p.difficulty for p in usual] == [p.difficulty for p in hidden]
+    assert all(p.answer == hidden_digit(p.prompt) for p in hidden)
+    assert hidden == Sums(hidden_answer=True).problems(4000, random.Random(6))
+
+
+def test_a_hidden_answer_cannot_be_computed_from_the_digits():
+    """Each digit is the answer of a tenth of the prompts, whatever their sum or their last term is."""
+    hidden = Sums(hidden_answer=True).problems(4000, random.Random(7))
+    for clue in (lambda d: 0, lambda d: sum(d) % 10, lambda d: d[-1], len):
+        counts = {}
+        for problem in hidden:
+            counts.setdefault(clue(digits_of(problem)), []).append(problem.answer)
+        for answers in counts.values():
+            n = len(answers)
+            for digit in range(10):
+                assert abs(answers.count(digit) / n - 0.1) < 4.5 * (0.09 / n) ** 0.5

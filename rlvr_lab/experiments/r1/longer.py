@@ -49,10 +49,11 @@ def growth_parts(runs: Iterable[Run], step: int) -> Parts:
         ValueError: when a run has no record of that step.
     """
     runs = list(runs)
-    sides = []
-    for at in (step, 0):
-        for key in ("share", "length"):
-            sides.append(np.array([at_step(runs, f"{key}_{kind}", at) for kind in ANSWER_KINDS]).T)
+    sides = [
+        np.array([at_step(runs, f"{key}_{kind}", at) for kind in ANSWER_KINDS]).T
+        for at in (step, 0)
+        for key in ("share", "length")
+    ]
     return Parts(*np.array([mean_parts(*side) for side in zip(*sides, strict=True)]).T)
 
 

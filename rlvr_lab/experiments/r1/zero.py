@@ -22,6 +22,7 @@ from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.data import bases_folder
 from rlvr_lab.policy.loading import Policy, load_policy
+from rlvr_lab.policy.words import build_tokenizer
 from rlvr_lab.records.runs import Run
 from rlvr_lab.rewards.registry import make_reward
 from rlvr_lab.tasks.task import Answers, Problem, Verdict
@@ -53,7 +54,8 @@ class ZeroConfig(EvaluatedConfig, kind="r1-zero"):
 
     constant_length: float | None = 11.0
     every: int = 2
-    steps: int = field(default=40, kw_only=True)
+    test_problems: int = 64
+    steps: int = field(default=24, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +74,7 @@ class ZeroConfig(EvaluatedConfig, kind="r1-zero"):
         right = np.array([verdict.correct for verdict in verdicts])
         asked = [problems[row // batch.group_size] for row in range(len(verdicts))]
         kinds = np.array([answer_kind(p, t) for p, t in zip(asked, batch.texts, strict=True)])
-        rows = range(0, len(verdicts), len(verdicts) // min(SAMPLES, len(problems)))
+        rows = range(0, len(verdicts), max(1, len(verdicts) // SAMPLES))[:SAMPLES]
         return {
             **super().describe(problems, batch, verdicts),
             "reward": sum(weight * parts[name] for name, weight in self.rewards.items()),
@@ -151,8 +153,9 @@ def own_base(seed: int, device: str = "auto") -> tuple[Policy, int]:
     for used in range(seed, seed + 5 * REPLACEMENT, REPLACEMENT):
         folder = bases_folder() / f"r1_zero_sums_{used}"
         try:
-            if not (folder / "pretraining.json").is_file():
+            if not (folder / "tokenizer.json").is_file():  # it is written last
                 pretrain_sums(folder, used, device, log=lambda line: None)
+                build_tokenizer().save_pretrained(folder)
         except PretrainingFailed:
             continue
         return load_policy(folder, device), used
