@@ -86,7 +86,7 @@ class HackedConfig(EvaluatedConfig, kind="r1-hacked"):
     every: int = 5
     test_problems: int = 64
     test_samples: int = 8
-    steps: int = field(default=80, kw_only=True)
+    steps: int = field(default=60, kw_only=True)
 
     FIXED = (*EvaluatedConfig.FIXED, "lists")
 

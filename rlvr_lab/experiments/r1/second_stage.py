@@ -56,7 +56,7 @@ GUESS = 0.1
 """Probability that a blind guess at one digit is correct."""
 STAGE_ONE = 40
 COURTEOUS = 0.25
-PAIRS, HELD_OUT = 1000, 300
+PAIRS, HELD_OUT = 600, 200
 SAMPLES = 8
 
 
@@ -231,8 +231,9 @@ def fit_style(
             return both
         return [(_shortened(chosen), _shortened(rejected)) for chosen, rejected in both]
 
+    chosen, held_out = pairs(PAIRS, 2 * seed), pairs(HELD_OUT, 2 * seed + 1)
     model = fit_reward_model(
-        pairs(PAIRS, 2 * seed), pairs(HELD_OUT, 2 * seed + 1), seed, steps=150, device="cpu"
+        chosen, held_out, seed, steps=120, batch_size=32, hidden=32, device="cpu"
     )
     raw = StyleReward(model, reads)
     problems = task.problems(64, random.Random(f"standardise {seed}"))
