@@ -8,14 +8,12 @@ import torch
 
 from rlvr_lab.experiments.base_models import PretrainingFailed
 from rlvr_lab.experiments.r1 import distillation, students
+from rlvr_lab.experiments.r1.costs import at_cost, cost_of, costs
 from rlvr_lab.experiments.r1.distillation import (
     KEEP,
     VARIANTS,
     Replicate,
     StudentConfig,
-    at_cost,
-    cost_of,
-    costs,
     measure,
     working_weights,
 )
