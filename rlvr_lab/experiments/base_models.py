@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "pretrain_codes",
     "pretrain_lab",
     "pretrain_sums",
+    "sums_base",
 ]
 
 BATCH = 128
@@ -181,6 +183,22 @@ def kept_base(name: str, make: Callable[[], Policy], device: str = "auto") -> Po
         make().save(folder)
         (folder / "made").touch()  # an interrupted save is not taken for a base
     return load_policy(folder, device)
+
+
+def sums_base(seed: int, device: str = "auto") -> Policy:
+    """A base model of the sums of its own for each seed, made by ``pretrain_sums`` and kept.
+
+    Raises:
+        PretrainingFailed: as of ``pretrain_sums``.
+    """
+
+    def make() -> Policy:
+        with tempfile.TemporaryDirectory() as folder:
+            pretrain_sums(folder, seed, log=lambda line: None)
+            build_tokenizer().save_pretrained(folder)
+            return load_policy(folder)
+
+    return kept_base(f"sums_{seed}", make, device)
 
 
 def codes_with_chains(seed: int, hidden: int = 96, layers: int = 3, device: str = "auto") -> Policy:

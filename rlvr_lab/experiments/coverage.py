@@ -45,6 +45,7 @@ __all__ = [
     "CoverageConfig",
     "balance",
     "calibration",
+    "codes_base",
     "confirmation",
     "measure_answers",
     "pass_curve",
@@ -193,15 +194,22 @@ def record_coverage(variant: str, tables: int, out: str | Path, command: str = "
 
 
 def _run(config: CoverageConfig) -> Run:
-    if config.table == SHIPPED:
-        policy = load_policy("codes", config.device)
-    else:
-        folder = bases_folder() / f"codes_{config.table}"
-        if not (folder / "pretraining.json").is_file():
-            pretrain_codes(folder, config.table, config.device)
-        policy = load_policy(folder, config.device)
-    records = train(config, state=config.begin(policy))
+    records = train(config, state=config.begin(codes_base(config.table, config.device)))
     return Run(config, [short_record(record) for record in records])
+
+
+def codes_base(table: int, device: str = "auto") -> Policy:
+    """The base of one table of wrong facts: shipped, or made and kept if it is not there yet.
+
+    Raises:
+        PretrainingFailed: see ``pretrain_codes``.
+    """
+    if table == SHIPPED:
+        return load_policy("codes", device)
+    folder = bases_folder() / f"codes_{table}"
+    if not (folder / "pretraining.json").is_file():
+        pretrain_codes(folder, table, device)
+    return load_policy(folder, device)
 
 
 # ---------------------------------------------------------------------------------- reading them

@@ -12,6 +12,7 @@ from rlvr_lab.experiments import (  # noqa: F401
     ppo_details,
     trust_region,
 )
+from rlvr_lab.experiments.r1 import beyond, drift, spurious  # noqa: F401
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training import pairs  # noqa: F401

@@ -9,6 +9,7 @@ from rlvr_lab.pictures.grpo import *
 from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *
+from rlvr_lab.pictures.r1_spurious import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *

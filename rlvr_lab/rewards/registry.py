@@ -9,6 +9,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
+from rlvr_lab.rewards.spurious import coin, constant, incorrect
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
@@ -22,6 +23,10 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "format": lambda device: well_formed,
     "truncation": lambda device: truncation,
     "model": lambda device: RewardModel.load(device=device),
+    "constant": lambda device: constant,
+    "incorrect": lambda device: incorrect,
+    "random": lambda device: coin(0.5),
+    "rare_random": lambda device: coin(0.1),
 }
 """Name → function of the device that returns the reward."""
 
