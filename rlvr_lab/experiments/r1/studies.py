@@ -8,6 +8,7 @@ from rlvr_lab.experiments.r1 import distillation
 from rlvr_lab.experiments.r1 import beyond, drift, spurious, zero
 from rlvr_lab.experiments.r1 import process_rewards
 from rlvr_lab.experiments.r1 import tree_search, tree_search_model
+from rlvr_lab.experiments.r1 import beyond, drift, spurious
 from rlvr_lab.experiments.study import Study
 
 __all__ = ["R1_STUDIES"]
@@ -28,5 +29,8 @@ R1_STUDIES: dict[str, Study] = {
     "r1/process_rewards": process_rewards.STUDY,
     "r1/tree_search": tree_search.STUDY,
     "r1/tree_search_model": tree_search_model.STUDY,
+    "r1/beyond": beyond.STUDY,
+    "r1/spurious": spurious.STUDY,
+    "r1/drift": drift.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
