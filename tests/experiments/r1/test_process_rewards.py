@@ -13,6 +13,7 @@ from rlvr_lab.experiments.r1.process_rewards import (
     VARIANTS,
     ProcessConfig,
     best_of,
+    by_aggregate,
     describe_steps,
     fitted_judge,
     majority_of,
@@ -20,6 +21,7 @@ from rlvr_lab.experiments.r1.process_rewards import (
     texts_at,
 )
 from rlvr_lab.policy.loading import load_policy
+from rlvr_lab.records.runs import Run
 from rlvr_lab.records.statistics import area_under_roc
 from rlvr_lab.rewards.process import (
     AGGREGATES,
@@ -55,7 +57,7 @@ def test_variants_are_what_their_names_say() -> None:
         assert config.judge == {"outcome": "none", "exact": "exact"}.get(judge, "model"), name
         assert how in ("", "outcome") or config.aggregate == how, name
         assert how in ("", "outcome") or config.rewards == plain, name
-        better = (config.label_chains, config.label_flip) == (2000, 0.0)
+        better = (config.label_chains, config.label_flip) == (1000, 0.0)
         assert better == (judge == "better"), name
         same = ("steps", "every", "prompts_per_step", "group_size", "learning_rate", "kl_coef")
         assert all(getattr(config, f) == getattr(ProcessConfig(), f) for f in same), name
@@ -211,6 +213,24 @@ def test_a_choice_among_n_by_hand() -> None:
     for choose, values in ((best_of, scores), (majority_of, given)):
         with pytest.raises(ValueError, match="n: must divide the number of answers 4, got 3"):
             choose(values, right, 3)
+
+
+def test_curves_are_sorted_by_aggregate() -> None:
+    def run(value: float, seed: int) -> Run:
+        records = [{"step": 0, "accuracy": 0.0}, {"step": 5, "accuracy": value}]
+        return Run(ProcessConfig(seed=seed), records)
+
+    names = ("outcome", "prm_sum", "exact_sum", "prm_mean", "exact_mean", "prm_min", "exact_min")
+    runs = {name: [run(k + s / 10, s) for s in (1, 2)] for k, name in enumerate(names)}
+    found = by_aggregate({**runs, "better_mean": runs["prm_mean"]}, "accuracy")
+    assert list(found) == ["sum", "mean", "min"]
+    assert list(found["sum"]) == ["exact steps", "noisy PRM", "outcome alone"]
+    assert list(found["mean"]) == ["exact steps", "better PRM", "noisy PRM", "outcome alone"]
+    for k, (how, label) in enumerate(
+        [(h, j) for h in ("sum", "mean", "min") for j in ("noisy PRM", "exact steps")], 1
+    ):
+        np.testing.assert_allclose(found[how][label], [[0, k + 0.1], [0, k + 0.2]])
+        np.testing.assert_allclose(found[how]["outcome alone"], [[0, 0.1], [0, 0.2]])
 
 
 def test_training_follows_the_judge(base) -> None:
