@@ -125,11 +125,13 @@ def test_each_seed_has_its_own_base_and_alike_variants_one_judge(base, monkeypat
     monkeypatch.setattr(process_rewards, "fit_process_reward", counted)
     chosen = ("prm_mean", "prm_sum", "exact_min", "outcome")
     small = {name: replace(VARIANTS[name], **SMALL) for name in chosen}
+    small["more"] = replace(small["prm_mean"], label_chains=9, steps=1)
+    small["flipped"] = replace(small["prm_mean"], label_flip=1.0, steps=1)
     runs = list(measure_process_rewards(2, small, 4, own))
-    assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4)] * 4 + [(5, 5)] * 4
+    assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4)] * 6 + [(5, 5)] * 6
     assert sorted(set(bases)) == [4, 5]
     assert [(named, n) for _, named, n in fits] == [
-        ({"steps": 2, "seed": seed}, 8) for seed in (4, 5)
+        ({"steps": 2, "seed": seed}, n) for seed in (4, 5) for n in (8, 9, 8)
     ]
     assert [r.config.aggregate for r in runs[:3]] == ["mean", "sum", "min"]
     one, other = (r.records[0] for r in runs[:2])
@@ -190,8 +192,11 @@ def test_a_judge_is_measured_on_chains_of_the_base(base) -> None:
     labels = step_labels(answers, where)
     auc = area_under_roc(scores[rows][where[rows]], labels[rows][where[rows]])
     assert found["held_out_auc"] == pytest.approx(auc)
-    lowest = [min(scores[row][where[row]].tolist(), default=0.0) for row in range(len(where))]
+    own_scores = [scores[row][where[row]].tolist() for row in range(len(where))]
+    lowest = [min(one, default=0.0) for one in own_scores]
     right = np.array([float(v.correct) for v in answers.verdicts]).reshape(6, -1)
+    half = np.array([0.5 if len(one) else 0.0 for one in own_scores]).reshape(6, -1)
+    assert found["blank"] == pytest.approx([best_of(half, right, n) for n in NS])
     score = np.array(lowest, dtype=np.float32).reshape(6, -1)
     assert found["best_of"] == pytest.approx([best_of(score, right, n) for n in NS])
     assert found["best_of"][0] == found["majority"][0] == found["blank"][0] == right.mean()
