@@ -44,6 +44,7 @@ __all__ = [
     "STUDY",
     "VARIANTS",
     "ProcessConfig",
+    "believed_and_true",
     "best_of",
     "by_aggregate",
     "fitted_judge",
@@ -306,6 +307,18 @@ def by_aggregate(
         found[how] = {label: curves(runs[name], key) for label, name in names.items()}
         found[how]["outcome alone"] = curves(runs["outcome"], key)
     return found
+
+
+def believed_and_true(runs: list[Run]) -> dict[str, Float[np.ndarray, "S T"]]:
+    """Two shares of correct numbers among all numbers of the test answers, over the tests.
+
+    Returns:
+        ``believed by the PRM``: the mean probability that it gives; ``true``: the exact share.
+    """
+    return {
+        "believed by the PRM": curves(runs, "believed"),
+        "true": curves(runs, "steps_right"),
+    }
 
 
 def texts_at(run: Run, step: int) -> list[list[str]]:

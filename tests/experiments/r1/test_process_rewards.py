@@ -12,6 +12,7 @@ from rlvr_lab.experiments.r1.process_rewards import (
     STUDY,
     VARIANTS,
     ProcessConfig,
+    believed_and_true,
     best_of,
     by_aggregate,
     describe_steps,
@@ -236,6 +237,14 @@ def test_curves_are_sorted_by_aggregate() -> None:
     ):
         np.testing.assert_allclose(found[how][label], [[0, k + 0.1], [0, k + 0.2]])
         np.testing.assert_allclose(found[how]["outcome alone"], [[0, 0.1], [0, 0.2]])
+
+
+def test_belief_stands_beside_the_truth() -> None:
+    records = [{"step": 0, "believed": 0.5, "steps_right": 0.4}]
+    records += [{"step": 5, "believed": 0.9, "steps_right": None}]
+    found = believed_and_true([Run(ProcessConfig(), records)])
+    np.testing.assert_array_equal(found["believed by the PRM"], [[0.5, 0.9]])
+    np.testing.assert_array_equal(found["true"], [[0.4, np.nan]])
 
 
 def test_training_follows_the_judge(base) -> None:
