@@ -21,8 +21,9 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from rlvr_lab.experiments.base_models import codes_base
 from rlvr_lab.experiments.coverage import VARIANTS as COVERAGE
-from rlvr_lab.experiments.coverage import WAYS, CoverageConfig, codes_base
+from rlvr_lab.experiments.coverage import WAYS, CoverageConfig
 from rlvr_lab.experiments.evaluated import runs_from, variant_of
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rlvr_lab.experiments.base_models import MIXED_STEPS, kept_base, taught_codes
+from rlvr_lab.experiments.base_models import MIXED_STEPS
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
+from rlvr_lab.experiments.kept_bases import kept_base, taught_codes
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy

@@ -23,9 +23,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.experiments.answer_kinds import answer_kind
-from rlvr_lab.experiments.base_models import kept_base
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
-from rlvr_lab.experiments.r1.zero import own_base
+from rlvr_lab.experiments.kept_bases import kept_base
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
@@ -209,7 +209,7 @@ def courteous_start(seed: int, device: str = "auto") -> Policy:
 
     def make() -> Policy:
         zero = replace(PRESETS["grpo"], steps=STAGE_ONE, seed=seed, device=device)
-        state = zero.begin(own_base(seed, device)[0])
+        state = zero.begin(sums_base(seed, device)[0])
         list(train(zero, state=state))
         policy, own = state.policy, own_correct_answers(state.policy, 512, seed)
         optimizer, rng = adamw(trained(policy.model), 3e-4), random.Random(f"courtesy {seed}")

@@ -8,13 +8,8 @@ rarely does. ``guessing`` has seen nothing but that mixture: it knows the form o
 
 import random
 
-from rlvr_lab.experiments.base_models import (
-    PretrainingFailed,
-    codes_with_chains,
-    fit,
-    kept_base,
-    learn_chains,
-)
+from rlvr_lab.experiments.kept_bases import codes_with_chains, kept_base
+from rlvr_lab.experiments.pretraining import PretrainingFailed, fit, learn_chains
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.words import CODE_WORDS, word_tokenizer

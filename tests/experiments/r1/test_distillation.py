@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.experiments.base_models import PretrainingFailed
+from rlvr_lab.experiments.pretraining import PretrainingFailed
 from rlvr_lab.experiments.r1 import distillation, students
 from rlvr_lab.experiments.r1.costs import at_cost, cost_of, costs
 from rlvr_lab.experiments.r1.distillation import (
