@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from rlvr_lab import __version__
 from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
-from rlvr_lab.experiments.base_models import BASE_MODELS, PretrainingFailed
+from rlvr_lab.experiments.base_models import BASE_MODELS
 from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
+from rlvr_lab.experiments.pretraining import PretrainingFailed
 from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy

@@ -24,11 +24,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from rlvr_lab.experiments.base_models import pretrain_codes
+from rlvr_lab.experiments.base_models import SHIPPED, codes_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
 from rlvr_lab.policy.batch import RolloutBatch
-from rlvr_lab.policy.data import bases_folder
-from rlvr_lab.policy.loading import Policy, load_policy
+from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.calibration import Reliability, calibration_error, reliability
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.tasks.codes import FactTable, way_of
@@ -45,7 +44,6 @@ __all__ = [
     "CoverageConfig",
     "balance",
     "calibration",
-    "codes_base",
     "confirmation",
     "measure_answers",
     "pass_curve",
@@ -58,7 +56,6 @@ EXPLORED = (0,)
 """Tables that were looked at before the claims were fixed; the others confirm."""
 GUESS = 1e-3
 """Probability that a blind guess is correct."""
-SHIPPED = 0  # the table of the base in data/models/codes
 WAYS = ("direct", "digits", "words", "mixed", "malformed")
 
 
@@ -196,20 +193,6 @@ def record_coverage(variant: str, tables: int, out: str | Path, command: str = "
 def _run(config: CoverageConfig) -> Run:
     records = train(config, state=config.begin(codes_base(config.table, config.device)))
     return Run(config, [short_record(record) for record in records])
-
-
-def codes_base(table: int, device: str = "auto") -> Policy:
-    """The base of one table of wrong facts: shipped, or made and kept if it is not there yet.
-
-    Raises:
-        PretrainingFailed: see ``pretrain_codes``.
-    """
-    if table == SHIPPED:
-        return load_policy("codes", device)
-    folder = bases_folder() / f"codes_{table}"
-    if not (folder / "pretraining.json").is_file():
-        pretrain_codes(folder, table, device)
-    return load_policy(folder, device)
 
 
 # ---------------------------------------------------------------------------------- reading them

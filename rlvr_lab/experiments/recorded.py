@@ -12,14 +12,7 @@ from rlvr_lab.experiments import (  # noqa: F401
     ppo_details,
     trust_region,
 )
-from rlvr_lab.experiments.r1 import zero  # noqa: F401
-from rlvr_lab.experiments.r1 import aha  # noqa: F401
-from rlvr_lab.experiments.r1 import language, sft_start  # noqa: F401
-from rlvr_lab.experiments.r1 import hacked_verifier, second_stage, zero  # noqa: F401
-from rlvr_lab.experiments.r1 import distillation  # noqa: F401
-from rlvr_lab.experiments.r1 import beyond, drift, spurious, zero  # noqa: F401
-from rlvr_lab.experiments.r1 import process_rewards  # noqa: F401
-from rlvr_lab.experiments.r1 import tree_search, tree_search_model  # noqa: F401
+from rlvr_lab.experiments.r1 import studies  # noqa: F401
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training import pairs  # noqa: F401

@@ -9,13 +9,13 @@ from rlvr_lab.pictures.grpo import *
 from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *
+from rlvr_lab.pictures.r1_distillation import *
+from rlvr_lab.pictures.r1_language import *
+from rlvr_lab.pictures.r1_process_rewards import *
 from rlvr_lab.pictures.r1_spurious import *
 from rlvr_lab.pictures.r1_tables import *
-from rlvr_lab.pictures.r1_zero import *
-from rlvr_lab.pictures.r1_language import *
-from rlvr_lab.pictures.r1_distillation import *
-from rlvr_lab.pictures.r1_process_rewards import *
 from rlvr_lab.pictures.r1_tree_search import *
+from rlvr_lab.pictures.r1_zero import *
 from rlvr_lab.pictures.runs import *
 from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *

@@ -46,6 +46,7 @@ def plot_two_methods(
     figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=2.9)
     colours = [COLOURS["reward"], COLOURS["policy"], COLOURS["reference"]]
     for ax, (title, cases), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
+        named: set[str] = set()
         for row, methods in enumerate(reversed(cases.values())):
             for k, (method, values) in enumerate(methods.items()):
                 values = np.atleast_1d(np.asarray(values, dtype=float))
@@ -53,8 +54,9 @@ def plot_two_methods(
                 one = {"color": colours[k], "marker": "os^"[k], "linestyle": ""}
                 if len(values) > 1:
                     ax.plot(values, np.full(len(values), y), **one, alpha=0.3, markersize=4)
-                name = method if row == 0 else None
+                name = None if method in named else method
                 ax.plot([values.mean()], [y], **one, markersize=7, label=name)
+                named.add(method)
         ax.set_yticks(range(len(cases)), list(cases)[::-1])
         ax.set(title=title, xlabel=unit, ylim=(-0.6, len(cases) - 0.4))
         ax.tick_params(axis="y", labelcolor=INK)

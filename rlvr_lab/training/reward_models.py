@@ -56,7 +56,7 @@ def taste_pairs(
 ) -> list[tuple[str, str]]:
     """(chosen, rejected) texts, prompt included: two answers to the same question that please differently.
 
-    Of eight answers two are drawn at random; a question whose two answers please equally is left out.
+    The eight answers to a question form four pairs at random; a pair that pleases equally is left out.
 
     Args:
         policy: samples the answers.
@@ -67,23 +67,23 @@ def taste_pairs(
         seed: of questions, answers, draws and flips.
 
     Raises:
-        ValueError: when ``count`` < 1, ``flip`` is not a probability, or in 100 questions for each pair that is
-            asked for no two answers please differently.
+        ValueError: when ``count`` < 1, ``flip`` is not a probability, or too few pairs please differently: fewer
+            than one in 400.
     """
-    rng, pairs, asked = random.Random(seed), [], 0
+    rng, pairs, drawn = random.Random(seed), [], 0
     for problem, answers in _answered(policy, task, count, flip, rng, seed):
-        asked += 1
-        (one, good), (other, bad) = rng.sample(
-            [(text, taste(problem, text, correct)) for text, correct in answers], 2
-        )
-        if good != bad:
-            pair = problem.prompt + one, problem.prompt + other
-            pairs.append(pair if (good > bad) != (rng.random() < flip) else pair[::-1])
-        if len(pairs) == count:
-            return pairs
-        if asked >= 100 * count:
+        mixed = rng.sample(answers, len(answers))
+        for (one, first), (other, second) in zip(mixed[::2], mixed[1::2], strict=True):
+            better = taste(problem, one, first) - taste(problem, other, second)
+            if better:
+                pair = problem.prompt + one, problem.prompt + other
+                pairs.append(pair if (better > 0) != (rng.random() < flip) else pair[::-1])
+        drawn += len(mixed) // 2
+        if len(pairs) >= count or drawn >= 400 * count:
             break
-    raise ValueError(f"taste: only {len(pairs)} of {asked} pairs of answers please differently")
+    if len(pairs) < count:
+        raise ValueError(f"taste: only {len(pairs)} of {drawn} pairs of answers please differently")
+    return pairs[:count]
 
 
 def _answered(

@@ -6,13 +6,15 @@ import random
 import pytest
 import torch
 
-from rlvr_lab.experiments import base_models
+from rlvr_lab.experiments import base_models, pretraining
 from rlvr_lab.experiments.base_models import (
-    PretrainingFailed,
+    codes_base,
     pretrain_codes,
     pretrain_lab,
     pretrain_sums,
+    sums_base,
 )
+from rlvr_lab.experiments.pretraining import PretrainingFailed
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
@@ -34,7 +36,7 @@ def test_the_shipped_base_is_what_its_card_says():
 
 
 def test_a_base_that_does_not_learn_is_never_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(base_models, "supervised_steps", lambda *_, **__: iter([1.0]))
+    monkeypatch.setattr(pretraining, "supervised_steps", lambda *_, **__: iter([1.0]))
     with pytest.raises(PretrainingFailed, match="try another seed"):
         pretrain_sums(tmp_path / "model", log=lambda _: None)
     with pytest.raises(PretrainingFailed, match="try another seed"):
@@ -81,11 +83,47 @@ def test_the_learning_rate_of_a_base_falls_from_its_peak_to_0_along_a_cosine(mon
         rates.extend(learning_rate(step) for step in range(steps + 1))
         return iter([2.0, 1.0])
 
-    monkeypatch.setattr(base_models, "supervised_steps", spy)
+    monkeypatch.setattr(pretraining, "supervised_steps", spy)
     policy = new_policy(build_tokenizer(), 0, hidden=16, layers=1, heads=2, device="cpu")
     optimizer = torch.optim.AdamW(policy.model.parameters())
     lab = LengthLab()
-    loss = base_models.fit(policy, lab, lab.solve, 4, 1e-3, optimizer, random.Random(0))
+    loss = pretraining.fit(policy, lab, lab.solve, 4, 1e-3, optimizer, random.Random(0))
     assert loss == 1.0
     half = 0.5**0.5 / 2
     assert rates == pytest.approx([1e-3, 1e-3 * (0.5 + half), 5e-4, 1e-3 * (0.5 - half), 0])
+
+
+def test_a_base_that_misses_its_gate_is_replaced_by_the_rule(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
+    policy, tried = load_policy("sums", "cpu"), []
+
+    def pretrain(folder, seed, device, log):
+        tried.append(seed)
+        if seed in bad:
+            raise PretrainingFailed("gate")
+        policy.model.save_pretrained(folder)  # as ``pretrain_sums`` does: without a tokenizer
+
+    monkeypatch.setattr(base_models, "pretrain_sums", pretrain)
+    bad = {7, 1007}
+    assert sums_base(7, "cpu")[1] == 2007 and tried == [7, 1007, 2007]
+    assert sums_base(8, "cpu")[1] == 8
+    tried.clear()
+    assert sums_base(8, "cpu")[1] == 8 and tried == []  # it was kept
+    bad = {9 + 1000 * k for k in range(5)}
+    with pytest.raises(PretrainingFailed, match="seed 9: five bases"):
+        sums_base(9, "cpu")
+
+
+def test_a_table_of_the_codes_has_a_base_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
+    policy, made = load_policy("codes", "cpu"), []
+
+    def pretrain(folder, seed, device):
+        made.append(seed)
+        policy.save(folder)
+        (folder / "pretraining.json").write_text("{}")
+
+    monkeypatch.setattr(base_models, "pretrain_codes", pretrain)
+    assert codes_base(0, "cpu").name == "codes" and made == []
+    assert codes_base(3, "cpu").name == codes_base(3, "cpu").name == str(tmp_path / "codes_3")
+    assert made == [3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.experiments import coverage
+from rlvr_lab.experiments import base_models
 from rlvr_lab.experiments.coverage import (
     EXPLORED,
     VARIANTS,
@@ -92,7 +92,7 @@ def test_an_interrupted_recording_goes_on(tmp_path, monkeypatch) -> None:
         base.save(folder)
         (folder / "pretraining.json").write_text("{}")
 
-    monkeypatch.setattr(coverage, "pretrain_codes", pretrain)
+    monkeypatch.setattr(base_models, "pretrain_codes", pretrain)
     monkeypatch.setitem(VARIANTS, "grpo", CoverageConfig(**SMALL))
     monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
     out = tmp_path / "coverage.json"

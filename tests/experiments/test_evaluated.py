@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_lab.experiments import base_models
-from rlvr_lab.experiments.base_models import kept_base
 from rlvr_lab.experiments.evaluated import (
     EvaluatedConfig,
     at_step,
@@ -96,31 +94,3 @@ def test_curves_are_read_at_a_step() -> None:
 def test_a_test_needs_something_to_answer(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field}: must be at least 1"):
         Watched(**{field: 0})
-
-
-def test_a_base_is_made_once_and_an_unfinished_one_again(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
-    made = []
-
-    def make() -> Policy:
-        made.append(1)
-        return load_policy("codes", "cpu")
-
-    first, second = kept_base("mine", make, "cpu"), kept_base("mine", make, "cpu")
-    assert len(made) == 1 and torch.equal(parameters(first), parameters(second))
-    (tmp_path / "mine" / "made").unlink()
-    kept_base("mine", make, "cpu")
-    assert len(made) == 2
-
-
-def test_chains_are_learned_with_the_seed_and_size_in_the_name(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
-    seen = []
-    monkeypatch.setattr(
-        base_models, "learn_chains", lambda policy, *rest, **more: seen.append(rest)
-    )
-    policy = base_models.codes_with_chains(4, hidden=16, layers=1, device="cpu")
-    assert policy.model.config.hidden_size == 16 and policy.model.config.num_hidden_layers == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["codes_chains_16x1_4"]
-    base_models.codes_with_chains(4, hidden=16, layers=1, device="cpu")
-    assert len(seen) == 1 and seen[0][-1] == 4

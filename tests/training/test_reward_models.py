@@ -99,7 +99,7 @@ def test_a_taste_knows_the_question_and_whether_the_answer_is_correct(sums) -> N
 
 
 def test_a_taste_without_differences_is_named(sums) -> None:
-    with pytest.raises(ValueError, match=r"^taste: only 0 of 100 pairs"):
+    with pytest.raises(ValueError, match=r"^taste: only 0 of 400 pairs"):
         taste_pairs(*sums, 1, lambda problem, text, correct: 1.0)
     with pytest.raises(ValueError, match=r"^count: need at least 1 pair, got 0"):
         taste_pairs(*sums, 0, lambda problem, text, correct: 1.0)

@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from rlvr_lab.experiments.base_models import codes_with_chains, fit, kept_base, sums_base
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, at_step, runs_from
+from rlvr_lab.experiments.kept_bases import codes_with_chains, kept_base
+from rlvr_lab.experiments.pretraining import fit
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
@@ -276,7 +278,7 @@ def measure_sums(
     seeds: int, variants: Mapping[str, AhaSumsConfig], first: int = 0
 ) -> Iterator[Run]:
     """Each variant, seed by seed, from a base of its own."""
-    return runs_from(sums_base, variants, seeds, first)
+    return runs_from(lambda seed: sums_base(seed)[0], variants, seeds, first)
 
 
 STUDY = Study("a re-check that helps, and one that cannot", VARIANTS, measure_aha, 5, "r1/aha", 1)

@@ -21,13 +21,14 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from rlvr_lab.experiments.base_models import codes_base
 from rlvr_lab.experiments.coverage import VARIANTS as COVERAGE
-from rlvr_lab.experiments.coverage import WAYS, CoverageConfig, codes_base
-from rlvr_lab.experiments.evaluated import runs_from
+from rlvr_lab.experiments.coverage import WAYS, CoverageConfig
+from rlvr_lab.experiments.evaluated import runs_from, variant_of
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.sampling import sample
-from rlvr_lab.records.runs import Run
+from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.tasks.codes import FactTable, way_of
 from rlvr_lab.tasks.evaluation import pass_at_k
 from rlvr_lab.tasks.task import Problem, Verdict, grade
@@ -41,6 +42,7 @@ __all__ = [
     "deep_curve",
     "how_solved",
     "measure_beyond",
+    "runs_of_variants",
 ]
 
 CHAINS = ("digits", "words", "mixed")
@@ -163,6 +165,18 @@ STUDY = Study(
 
 
 # ---------------------------------------------------------------------------------- reading them
+
+
+def runs_of_variants(recording: Recording) -> dict[str, Recording]:
+    """Variant → its runs, in the order of their tables, for the readers in ``experiments.coverage``.
+
+    Raises:
+        ValueError: when a variant is missing.
+    """
+    return {
+        name: Recording(variant_of(recording.runs, config), recording.command, recording.versions)
+        for name, config in VARIANTS.items()
+    }
 
 
 def how_solved(

@@ -15,64 +15,39 @@ prompt is read once for its group of answers when sampling, and once with each a
 advantage 0 are not trained. The test and the pretraining do not count.
 """
 
-import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
-from rlvr_lab.experiments.base_models import (
-    PretrainingFailed,
-    codes_with_chains,
-    fit,
-    kept_base,
-)
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
+from rlvr_lab.experiments.r1.students import base_of
 from rlvr_lab.experiments.study import Study
-from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
-from rlvr_lab.policy.words import CODE_WORDS, word_tokenizer
 from rlvr_lab.records.runs import Run
-from rlvr_lab.tasks.codes import Codes, CodesMixture, FactTable, way_of
-from rlvr_lab.tasks.evaluation import evaluate, pass_at_k
+from rlvr_lab.tasks.codes import Codes, way_of
+from rlvr_lab.tasks.evaluation import pass_at_k
 from rlvr_lab.tasks.task import Problem, Verdict
 from rlvr_lab.training.distillation import Keep, Traces, epoch_batch, sample_traces
 from rlvr_lab.training.loop import train
-from rlvr_lab.training.optimise import adamw, trained
 from rlvr_lab.training.state import TrainState
-from rlvr_lab.training.supervised import supervised_step
+from rlvr_lab.training.supervised import SupervisedStep, supervised_step
 
 __all__ = [
     "GUESS",
     "STUDY",
     "VARIANTS",
     "StudentConfig",
-    "at_cost",
-    "base_of",
-    "cost_of",
-    "costs",
     "measure",
     "working_weights",
 ]
 
 GUESS = 1e-3
 """Probability that a blind guess is correct."""
-SIZES = {"teacher": (96, 3), "chaining": (48, 2), "guessing": (48, 2)}
-RIGHT = FactTable(0, 0, 0)
-MIXTURES = {
-    "teacher": CodesMixture(RIGHT, direct=0.50, digits=0.45, words=0.0, slip=0.04),
-    "chaining": CodesMixture(RIGHT, direct=0.80, digits=0.15, words=0.0, slip=0.10),
-    "guessing": CodesMixture(RIGHT, direct=0.80, digits=0.15, words=0.0, slip=0.10),
-}
-MIXTURE_STEPS = {"teacher": 130, "chaining": 130, "guessing": 130}
-GATES = {"teacher": (0.20, 0.50), "chaining": (0.03, 0.15), "guessing": (0.0, 0.015)}
-"""Bounds on pass@1 of a base, fixed before the recorded seeds; a base outside them ends the recording."""
-
 KEEP: dict[str, Keep] = {
     "teacher": lambda problem, text, verdict: verdict.correct,
     "teacher_base": lambda problem, text, verdict: verdict.correct,
@@ -98,7 +73,8 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
 
     Records add ``pass@<S>``, ``chains`` (share of well-formed chains), and cumulated over the run:
     ``trained_tokens`` (a gradient was taken on), ``sampled_tokens`` (written by the student to learn
-    from), ``flops`` (of the student), ``teacher_flops`` (of sampling the teacher), ``cpu_seconds``.
+    from), ``flops`` (of the student), ``teacher_flops`` (of sampling the teacher), ``cpu_seconds``
+    (without the sampling of traces); and ``sample``, one problem with one answer.
 
     Raises:
         ValueError: naming the field.
@@ -111,6 +87,7 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
     traces: int = 2048
     most_answers: int = 16384
     batch_size: int = 64
+    test_problems: int = 64
 
     FIXED = (*EvaluatedConfig.FIXED, "learner", "learns_from", "traces", "most_answers")
 
@@ -120,25 +97,34 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
         self.require_at_least(1, "traces", "most_answers", "batch_size")
 
     def begin(
-        self, policy: Policy | None = None, *given: Any, traces: Traces | None = None, **named: Any
+        self,
+        policy: Policy | None = None,
+        *given: Any,
+        traces: Traces | None = None,
+        source: Policy | None = None,
+        **named: Any,
     ) -> TrainState:
-        """The state before step 1; ``traces`` are needed unless it learns from the reward.
+        """The state before step 1.
+
+        Args:
+            policy: the learner.
+            given: as of ``RolloutConfig.begin``.
+            traces: what it learns from, unless that is the reward.
+            source: the policy that sampled them.
+            named: as ``given``.
 
         Raises:
-            ValueError: when the traces are missing.
+            ValueError: when the traces or their source are missing.
         """
         state = super().begin(policy, *given, **named)
-        state.numbers = dict.fromkeys(
-            ("trained_tokens", "sampled_tokens", "flops", "teacher_flops", "cpu_seconds"), 0
-        )
-        if self.learns_from == "reward":
-            return state
-        if traces is None:
-            raise ValueError(f"traces: needed to learn from {self.learns_from!r}")
-        state.data = traces
-        if self.learns_from == "own":
-            state.numbers["sampled_tokens"] = traces.sampled
-            state.numbers["flops"] = _sampling(state.policy, traces)
+        names = ("trained_tokens", "sampled_tokens", "flops", "teacher_flops", "cpu_seconds")
+        state.numbers = dict.fromkeys(names, 0)
+        if self.learns_from != "reward":
+            if traces is None or source is None:
+                raise ValueError(f"traces, source: needed to learn from {self.learns_from!r}")
+            state.data = traces
+            sampling = 2 * working_weights(source) * (traces.sampled + traces.read)
+            state.numbers["sampling"] = sampling
         return state
 
     def collect(self, state: TrainState) -> Any:
@@ -152,29 +138,47 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
         state.numbers["cpu_seconds"] += time.process_time() - started
         return experience
 
+    def measure(self, state: TrainState, experience: Any) -> dict[str, Any]:
+        """Nothing; a minibatch of traces is not described either."""
+        return {}
+
     def update(self, state: TrainState, experience: Any) -> dict[str, float]:
         """One step, of which the counters are kept."""
-        numbers, started = state.numbers, time.process_time()
-        weights = working_weights(state.policy)
-        if self.learns_from != "reward":
+        started = time.process_time()
+        if self.learns_from == "reward":
+            super().update(state, experience)
+            self._count_answers(state, experience)
+        else:
             for group in state.optimizer.param_groups:
                 group["lr"] = self.learning_rate
-            done = supervised_step(state.policy, experience, state.optimizer)
-            numbers["trained_tokens"] += done.trained
-            numbers["flops"] += 6 * weights * done.read
-        else:
-            super().update(state, experience)
-            batch = experience.batch
-            needed = self._advantages(experience) != 0
-            prompts = batch.prompt_mask.sum(dim=1)
-            answers = int(batch.lengths[needed].sum())
-            read = int(prompts.repeat_interleave(batch.group_size)[needed].sum()) + answers
-            numbers["trained_tokens"] += answers
-            numbers["sampled_tokens"] += int(batch.lengths.sum())
-            sampling = int(prompts.sum() + batch.lengths.sum())
-            numbers["flops"] += weights * (2 * sampling + 6 * read)
-        numbers["cpu_seconds"] += time.process_time() - started
+            self._count_traces(state, supervised_step(state.policy, experience, state.optimizer))
+        state.numbers["cpu_seconds"] += time.process_time() - started
         return {}
+
+    def _count_traces(self, state: TrainState, done: SupervisedStep) -> None:
+        """Traces are paid when they are first used, with a share of the answers that were thrown away."""
+        numbers, traces = state.numbers, state.data
+        numbers["trained_tokens"] += done.trained
+        numbers["flops"] += 6 * working_weights(state.policy) * done.read
+        whole = len(traces.pairs)
+        before, after = (
+            min(whole, step * self.batch_size) for step in (state.step, state.step + 1)
+        )
+        share = (after - before) / whole
+        own = self.learns_from == "own"
+        numbers["flops" if own else "teacher_flops"] += share * numbers["sampling"]
+        numbers["sampled_tokens"] += share * traces.sampled if own else 0
+
+    def _count_answers(self, state: TrainState, experience: Any) -> None:
+        numbers, batch = state.numbers, experience.batch
+        needed = self._advantages(experience) != 0
+        prompts, lengths = batch.prompt_mask.sum(dim=1), batch.lengths
+        learnt, drawn = int(lengths[needed].sum()), int(lengths.sum())
+        read = int(prompts.repeat_interleave(batch.group_size)[needed].sum()) + learnt
+        numbers["trained_tokens"] += learnt
+        numbers["sampled_tokens"] += drawn
+        weights = working_weights(state.policy)
+        numbers["flops"] += weights * (2 * (int(prompts.sum()) + drawn) + 6 * read)
 
     def _advantages(self, experience: Any) -> Any:
         batch, reference = experience.batch, experience.reference.logprobs
@@ -188,12 +192,13 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
 
     def test(self, state: TrainState) -> dict[str, Any]:
         """The answers to the test, and what learning has used so far."""
-        return {**super().test(state), **state.numbers}
+        used = {name: x for name, x in state.numbers.items() if name != "sampling"}
+        return {**super().test(state), **used}
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
     ) -> dict[str, Any]:
-        """Accuracy, coverage, and the share of chains."""
+        """Accuracy, coverage, the share of chains, and the first answer."""
         size = self.test_samples
         correct = [
             sum(verdict.correct for verdict in verdicts[i : i + size])
@@ -203,6 +208,7 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
         return {
             **super().describe(problems, batch, verdicts),
             f"pass@{size}": float(np.mean([pass_at_k(size, c, size) for c in correct])),
+            "sample": problems[0].prompt + batch.texts[0],
             "chains": sum(way in ("digits", "words", "mixed") for way in ways) / len(ways),
         }
 
@@ -213,39 +219,7 @@ def working_weights(policy: Policy) -> int:
     return sum(p.numel() for p in policy.model.parameters()) - table
 
 
-def _sampling(policy: Policy, traces: Traces) -> int:
-    return 2 * working_weights(policy) * (traces.sampled + traces.read)
-
-
 # ------------------------------------------------------------------------------- the replicates
-
-
-def base_of(learner: str, seed: int, device: str = "cpu") -> Policy:
-    """The policy that a learner starts from; it is made once and kept.
-
-    Raises:
-        PretrainingFailed: when its pass@1 lies outside ``GATES``.
-    """
-
-    def make() -> Policy:
-        hidden, layers = SIZES[learner]
-        if learner == "guessing":
-            policy = new_policy(word_tokenizer(CODE_WORDS), seed, hidden, layers, device=device)
-        else:
-            policy = codes_with_chains(seed, hidden, layers, device)
-        rng = random.Random(f"distillation {learner} {seed}")
-        optimizer = adamw(trained(policy.model), 1e-3)
-        steps, solve = MIXTURE_STEPS[learner], MIXTURES[learner].solve
-        fit(policy, Codes(), solve, steps, 1.5e-3, optimizer, rng)
-        measured = evaluate(policy, Codes(), 256, 16, max_new_tokens=24)["pass@1"]
-        low, high = GATES[learner]
-        if not low <= measured <= high:
-            raise PretrainingFailed(
-                f"seed {seed}: {learner} has pass@1 {measured:.3f}, not in [{low}, {high}]"
-            )
-        return policy
-
-    return kept_base(f"distillation_{learner}_{seed}", make, device)
 
 
 class Replicate:
@@ -261,50 +235,49 @@ class Replicate:
         records = [short_record(record) for record in train(self.config, state=state)]
         return state.policy, Run(self.config, records)
 
-    @cached_property
-    def _kept(self) -> dict[str, Traces]:
-        return {}
+    def source(self, config: StudentConfig) -> Policy:
+        """The policy that writes the traces of ``config``."""
+        if config.learns_from == "teacher":
+            return self.teacher[0]
+        return base_of(config.learner if config.learns_from == "own" else "teacher", self.seed)
 
     def traces(self, config: StudentConfig) -> Traces:
-        """The traces that ``config`` learns from; both students see the same ones of a teacher."""
-        source = config.learns_from
-        name = f"{source} {config.learner if source == 'own' else ''} {self.seed}"
-        if name not in self._kept:
-            if source == "teacher":
-                policy = self.teacher[0]
-            else:
-                policy = base_of(config.learner if source == "own" else "teacher", self.seed)
-            self._kept[name] = sample_traces(
-                policy,
-                Codes(),
-                config.traces,
-                KEEP[source],
-                name,
-                config.most_answers,
-                config.max_new_tokens,
-            )
-        return self._kept[name]
+        """The traces of ``config``; students that learn from one teacher see the same ones."""
+        own = config.learner if config.learns_from == "own" else ""
+        return sample_traces(
+            self.source(config),
+            Codes(),
+            config.traces,
+            KEEP[config.learns_from],
+            f"{config.learns_from} {own} {self.seed}",
+            config.most_answers,
+            config.max_new_tokens,
+        )
 
     def run(self, config: StudentConfig) -> Run:
         """One variant on this seed."""
         if config.learner == "teacher":
             return self.teacher[1]
         config = replace(config, seed=self.seed, table=self.seed)
-        student = base_of(config.learner, self.seed)
-        if config.learns_from == "reward":
-            state = config.begin(student)
-        else:
-            traces = self.traces(config)
-            state = config.begin(student, traces=traces)
-            if config.learns_from != "own":
-                after = config.learns_from == "teacher"
-                source = self.teacher[0] if after else base_of("teacher", self.seed)
-                state.numbers["teacher_flops"] = _sampling(source, traces)
+        student, given = base_of(config.learner, self.seed), {}
+        if config.learns_from != "reward":
+            given = {"traces": self.traces(config), "source": self.source(config)}
+        state = config.begin(student, **given)
         return Run(config, [short_record(record) for record in train(config, state=state)])
 
 
-TEACHER = StudentConfig(learner="teacher", steps=40, every=10)
-VARIANTS: dict[str, StudentConfig] = {"teacher": TEACHER}
+TEACHER = StudentConfig(learner="teacher", steps=30, every=10)
+_SFT = StudentConfig(learner="chaining", learning_rate=1e-3, steps=64, every=8)
+VARIANTS: dict[str, StudentConfig] = {
+    "teacher": TEACHER,
+    "chaining-reward": StudentConfig(learner="chaining", steps=40, every=5),
+    **{f"chaining-{source}": replace(_SFT, learns_from=source) for source in KEEP},
+    "guessing-reward": StudentConfig(learner="guessing", steps=120, every=20),
+    "guessing-teacher": StudentConfig(
+        learner="guessing", learns_from="teacher", learning_rate=3e-3, steps=320, every=32
+    ),
+}
+"""What is recorded. The learning rates were chosen on seed 0: GRPO at 1e-3 forgets the chain."""
 
 
 def measure(
@@ -321,72 +294,6 @@ def measure(
         replicate = Replicate(seed, TEACHER)
         for config in variants.values():
             yield replicate.run(config)
-
-
-# ------------------------------------------------------------------------------- what is read from them
-
-Costs = Literal["trained_tokens", "sampled_tokens", "flops", "with_sampling", "with_teacher"]
-
-
-def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarray, " T"]:
-    """What a run had used at each of its records.
-
-    Args:
-        run: one student.
-        what: ``trained_tokens``; ``sampled_tokens``; ``flops`` of the student; ``with_sampling`` adds the
-            sampling of the teacher; ``with_teacher`` adds the RL of the teacher too, where the traces
-            come from the teacher after its RL.
-        teachers: the runs of the teachers, for ``with_teacher``.
-
-    Raises:
-        ValueError: when the teacher of this seed is needed and not there.
-    """
-    if what in ("trained_tokens", "sampled_tokens", "flops"):
-        return run.curve(what)
-    total = run.curve("flops") + run.curve("teacher_flops")
-    if what == "with_teacher" and run.config.learns_from == "teacher":
-        seed = run.config.seed
-        own = [teacher for teacher in teachers if teacher.config.seed == seed]
-        if not own:
-            raise ValueError(f"teachers: none of them has seed {seed}")
-        total = total + own[0].records[-1]["flops"]
-    return total
-
-
-def at_cost(
-    runs: Iterable[Run],
-    key: str,
-    grid: Iterable[float],
-    what: Costs = "trained_tokens",
-    teachers: Iterable[Run] = (),
-) -> Float[np.ndarray, "S T"]:
-    """One metric of each run at given costs, linear between the records; NaN outside what was recorded."""
-    teachers, grid = list(teachers), list(grid)
-    rows = [
-        np.interp(grid, costs(run, what, teachers), run.curve(key), left=np.nan, right=np.nan)
-        for run in runs
-    ]
-    return np.array(rows)
-
-
-def cost_of(
-    runs: Iterable[Run],
-    level: float,
-    what: Costs = "trained_tokens",
-    teachers: Iterable[Run] = (),
-) -> Float[np.ndarray, " S"]:
-    """The cost at which a run's accuracy first reaches ``level``, linear between records; NaN if it does not."""
-    teachers, found = list(teachers), []
-    for run in runs:
-        x, y = costs(run, what, teachers), run.curve("accuracy")
-        above = np.flatnonzero(y >= level)
-        if not len(above):
-            found.append(np.nan)
-        elif (i := above[0]) == 0:
-            found.append(x[0])
-        else:
-            found.append(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))
-    return np.array(found)
 
 
 STUDY = Study("distillation against RL on the student", VARIANTS, measure, 5, "r1/distillation", 1)

@@ -20,9 +20,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from rlvr_lab.experiments.base_models import fit, kept_base
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
-from rlvr_lab.experiments.r1.zero import own_base
+from rlvr_lab.experiments.kept_bases import kept_base
+from rlvr_lab.experiments.pretraining import fit
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
@@ -86,7 +87,7 @@ class HackedConfig(EvaluatedConfig, kind="r1-hacked"):
     every: int = 5
     test_problems: int = 64
     test_samples: int = 8
-    steps: int = field(default=80, kw_only=True)
+    steps: int = field(default=60, kw_only=True)
 
     FIXED = (*EvaluatedConfig.FIXED, "lists")
 
@@ -152,7 +153,7 @@ def base_with_lists(seed: int, share: float, device: str = "auto") -> Policy:
     """The base of one seed after ``TUNING`` supervised steps on ``with_lists(share)``."""
 
     def make() -> Policy:
-        policy, _ = own_base(seed, device)
+        policy, _ = sums_base(seed, device)
         optimizer, rng = adamw(trained(policy.model), 3e-4), random.Random(f"lists {seed}")
         fit(policy, Sums(), with_lists(share), TUNING, 3e-4, optimizer, rng)
         return policy

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rlvr_lab.experiments.base_models import MIXED_STEPS, kept_base, taught_codes
+from rlvr_lab.experiments.base_models import MIXED_STEPS
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
+from rlvr_lab.experiments.kept_bases import kept_base, taught_codes
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
@@ -105,6 +106,7 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
 
     world: str = "codes"
     max_new_tokens: int = 24
+    test_samples: int = 8
     facts: Literal["apart", "shared", "none"] = "apart"
     rewards: dict[str, float] = field(default_factory=lambda: dict(PLAIN))
 
@@ -148,7 +150,7 @@ VARIANTS = {
     "accuracy": LanguageConfig(),
     **{
         f"consistency {weight:g}": LanguageConfig(rewards={**PLAIN, "language": weight})
-        for weight in (0.03, 0.1, 0.3)
+        for weight in (0.1, 0.3)
     },
     "digits 0.3": LanguageConfig(rewards={**PLAIN, "language_digits": 0.3}),
     "shared facts": LanguageConfig(facts="shared"),

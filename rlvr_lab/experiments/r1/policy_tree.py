@@ -13,7 +13,8 @@ from numpy import ndarray
 from scipy.stats import rankdata
 
 from rlvr_lab.exact.search import Prefix, Problems
-from rlvr_lab.experiments.base_models import codes_with_chains, fit, kept_base
+from rlvr_lab.experiments.kept_bases import codes_with_chains, kept_base
+from rlvr_lab.experiments.pretraining import fit
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample

@@ -20,7 +20,7 @@ from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
-from rlvr_lab.records.runs import Run
+from rlvr_lab.records.runs import Run, curves
 from rlvr_lab.records.statistics import area_under_roc
 from rlvr_lab.rewards.process import (
     AGGREGATES,
@@ -39,11 +39,14 @@ from rlvr_lab.training.state import TrainState
 
 __all__ = [
     "GUESS",
+    "JUDGES",
     "NS",
     "STUDY",
     "VARIANTS",
     "ProcessConfig",
+    "believed_and_true",
     "best_of",
+    "by_aggregate",
     "fitted_judge",
     "majority_of",
     "measure_process_rewards",
@@ -225,7 +228,7 @@ def _groups(values: np.ndarray, n: int) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------- recording
 
-_BETTER = ProcessConfig(label_chains=2000, label_flip=0.0, fit_steps=120)
+_BETTER = ProcessConfig(label_chains=1000, label_flip=0.0, fit_steps=100)
 
 VARIANTS: dict[str, ProcessConfig] = {
     "outcome": ProcessConfig(judge="none", rewards={"accuracy": 1.0, "format": 0.1}),
@@ -241,6 +244,9 @@ VARIANTS: dict[str, ProcessConfig] = {
     "exact_min": ProcessConfig(judge="exact", aggregate="min"),
 }
 """Name → configuration."""
+
+JUDGES = {"exact": "exact steps", "better": "better PRM", "prm": "noisy PRM"}
+"""First part of a variant's name → what a picture calls it."""
 
 
 def fitted_judge(config: ProcessConfig, base: Policy, task: Task) -> Judge | None:
@@ -280,6 +286,39 @@ def measure_process_rewards(
             given = {} if judge is None else {"process": ProcessReward(judge, config.aggregate)}
             records = train(config, state=config.begin(policy, rewards=given))
             yield Run(config, [short_record(record) for record in records])
+
+
+def by_aggregate(
+    runs: Mapping[str, list[Run]], key: str
+) -> dict[str, dict[str, Float[np.ndarray, "S T"]]]:
+    """One metric of all variants, sorted for a picture: aggregate → judge → curves over the tests.
+
+    Args:
+        runs: name of a variant → its runs.
+        key: the metric.
+
+    Returns:
+        For each aggregate the judges that were recorded with it, and the outcome reward for comparison.
+    """
+    found = {}
+    for how in AGGREGATES:
+        names = {label: f"{judge}_{how}" for judge, label in JUDGES.items()}
+        names = {label: name for label, name in names.items() if name in runs}
+        found[how] = {label: curves(runs[name], key) for label, name in names.items()}
+        found[how]["outcome alone"] = curves(runs["outcome"], key)
+    return found
+
+
+def believed_and_true(runs: list[Run]) -> dict[str, Float[np.ndarray, "S T"]]:
+    """Two shares of correct numbers among all numbers of the test answers, over the tests.
+
+    Returns:
+        ``believed by the PRM``: the mean probability that it gives; ``true``: the exact share.
+    """
+    return {
+        "believed by the PRM": curves(runs, "believed"),
+        "true": curves(runs, "steps_right"),
+    }
 
 
 def texts_at(run: Run, step: int) -> list[list[str]]:

@@ -23,9 +23,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.experiments.answer_kinds import answer_kind
-from rlvr_lab.experiments.base_models import kept_base
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
-from rlvr_lab.experiments.r1.zero import own_base
+from rlvr_lab.experiments.kept_bases import kept_base
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
@@ -56,7 +56,7 @@ GUESS = 0.1
 """Probability that a blind guess at one digit is correct."""
 STAGE_ONE = 40
 COURTEOUS = 0.25
-PAIRS, HELD_OUT = 1000, 300
+PAIRS, HELD_OUT = 600, 200
 SAMPLES = 8
 
 
@@ -209,7 +209,7 @@ def courteous_start(seed: int, device: str = "auto") -> Policy:
 
     def make() -> Policy:
         zero = replace(PRESETS["grpo"], steps=STAGE_ONE, seed=seed, device=device)
-        state = zero.begin(own_base(seed, device)[0])
+        state = zero.begin(sums_base(seed, device)[0])
         list(train(zero, state=state))
         policy, own = state.policy, own_correct_answers(state.policy, 512, seed)
         optimizer, rng = adamw(trained(policy.model), 3e-4), random.Random(f"courtesy {seed}")
@@ -231,8 +231,9 @@ def fit_style(
             return both
         return [(_shortened(chosen), _shortened(rejected)) for chosen, rejected in both]
 
+    chosen, held_out = pairs(PAIRS, 2 * seed), pairs(HELD_OUT, 2 * seed + 1)
     model = fit_reward_model(
-        pairs(PAIRS, 2 * seed), pairs(HELD_OUT, 2 * seed + 1), seed, steps=150, device="cpu"
+        chosen, held_out, seed, steps=120, batch_size=32, hidden=32, device="cpu"
     )
     raw = StyleReward(model, reads)
     problems = task.problems(64, random.Random(f"standardise {seed}"))

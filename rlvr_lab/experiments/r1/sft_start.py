@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from rlvr_lab.experiments.base_models import kept_base, taught_codes
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record, variant_of
+from rlvr_lab.experiments.kept_bases import kept_base, taught_codes
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
@@ -47,7 +47,7 @@ __all__ = [
     "tune",
 ]
 
-REPEATS = 3
+REPEATS = 2
 """RL seeds for each base."""
 _TRUE = FactTable(0, 0, 0)
 _UNREADABLE = CodesMixture(_TRUE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5, commas=False)

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import torch
 
 from rlvr_lab.experiments.answer_kinds import answer_kind
-from rlvr_lab.experiments.base_models import fit, kept_base
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
-from rlvr_lab.experiments.r1.zero import own_base
+from rlvr_lab.experiments.kept_bases import kept_base
+from rlvr_lab.experiments.pretraining import fit
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy, encode_prompts, load_policy
@@ -131,10 +132,10 @@ def prior_base(seed: int, prior: str = "guesses") -> Policy:
     The second one gets 60 supervised steps on a mixture with 15 % direct guesses instead of 50 %.
     """
     if prior == "guesses":
-        return own_base(seed)[0]
+        return sums_base(seed)[0]
 
     def make() -> Policy:
-        policy, mixture = own_base(seed)[0], SumsMixture(direct=0.15, malformed=0.12)
+        policy, mixture = sums_base(seed)[0], SumsMixture(direct=0.15, malformed=0.12)
         rng = random.Random(f"mostly chains {seed}")
         fit(policy, Sums(), mixture.solve, 60, 5e-4, adamw(trained(policy.model), 5e-4), rng)
         return policy

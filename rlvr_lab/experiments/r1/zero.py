@@ -16,23 +16,19 @@ from typing import Any
 import numpy as np
 
 from rlvr_lab.experiments.answer_kinds import ANSWER_KINDS, answer_kind
-from rlvr_lab.experiments.base_models import PretrainingFailed, pretrain_sums
+from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.policy.batch import RolloutBatch
-from rlvr_lab.policy.data import bases_folder
-from rlvr_lab.policy.loading import Policy, load_policy
-from rlvr_lab.policy.words import build_tokenizer
 from rlvr_lab.records.runs import Run
 from rlvr_lab.rewards.registry import make_reward
 from rlvr_lab.tasks.task import Answers, Problem, Verdict
 from rlvr_lab.tasks.worlds import make_task
 
-__all__ = ["GUESS", "STUDY", "VARIANTS", "ZeroConfig", "majority_vote", "own_base"]
+__all__ = ["GUESS", "STUDY", "VARIANTS", "ZeroConfig", "majority_vote"]
 
 GUESS = 0.1
 """Probability that a blind guess at one of ten digits is correct, alone or by a majority of such guesses."""
-REPLACEMENT = 1000  # added to the seed of a base that fails its gate
 SAMPLES = 6
 
 
@@ -141,27 +137,6 @@ def _by_kind(kinds: np.ndarray, lengths: np.ndarray, right: np.ndarray) -> dict[
 # ---------------------------------------------------------------------------------- making them
 
 
-def own_base(seed: int, device: str = "auto") -> tuple[Policy, int]:
-    """The sums' base model of one seed, and the seed that its pretraining used.
-
-    A base can miss the gate of ``pretrain_sums``. The rule, fixed before any base was made: the seed plus
-    1,000 takes its place, then plus 2,000, up to plus 4,000. The other seeds of the run stay.
-
-    Raises:
-        PretrainingFailed: when all five miss the gate.
-    """
-    for used in range(seed, seed + 5 * REPLACEMENT, REPLACEMENT):
-        folder = bases_folder() / f"r1_zero_sums_{used}"
-        try:
-            if not (folder / "tokenizer.json").is_file():  # it is written last
-                pretrain_sums(folder, used, device, log=lambda line: None)
-                build_tokenizer().save_pretrained(folder)
-        except PretrainingFailed:
-            continue
-        return load_policy(folder, device), used
-    raise PretrainingFailed(f"seed {seed}: five bases in a row missed the gate")
-
-
 _HIDDEN = {"world_options": {"hidden_answer": True}}
 VARIANTS: dict[str, ZeroConfig] = {
     "sequence": ZeroConfig(),
@@ -180,13 +155,13 @@ def measure_zero(seeds: int, variants: Mapping[str, ZeroConfig], first: int) -> 
 
     Raises:
         ValueError: for no seeds.
-        PretrainingFailed: see ``own_base``.
+        PretrainingFailed: see ``sums_base``.
     """
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     for seed in range(first, first + seeds):
-        _, used = own_base(seed)
-        for run in runs_from(lambda own: own_base(own)[0], variants, 1, seed):
+        _, used = sums_base(seed)
+        for run in runs_from(lambda own: sums_base(own)[0], variants, 1, seed):
             run.records[0]["base_seed"] = used
             for record in run.records[1:-1]:
                 del record["samples"]

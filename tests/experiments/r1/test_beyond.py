@@ -18,7 +18,7 @@ from rlvr_lab.experiments.r1.beyond import (
 )
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import load_policy
-from rlvr_lab.records.runs import Run
+from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.tasks.codes import Codes, FactTable
 from rlvr_lab.tasks.task import Verdict
 from rlvr_lab.training.loop import train
@@ -148,6 +148,23 @@ def test_deep_curves_read_their_class() -> None:
         deep_curve([run], 7, [1], "words")
     with pytest.raises(ValueError, match="no such answers at step 0"):
         deep_curve([run], 0, [1], "words")
+
+
+def test_each_variant_gets_its_own_runs() -> None:
+    runs = [
+        Run(replace(config, table=table, seed=table), [])
+        for table in (8, 7)
+        for config in VARIANTS.values()
+    ]
+    found = beyond.runs_of_variants(Recording(runs, "command"))
+    assert list(found) == list(VARIANTS) and found["kl"].command == "command"
+    for name, own in found.items():
+        assert [run.config.table for run in own.runs] == [7, 8]
+        assert {(run.config.kl_coef, run.config.baseline) for run in own.runs} == {
+            (VARIANTS[name].kl_coef, VARIANTS[name].baseline)
+        }
+    with pytest.raises(ValueError, match="runs: none"):
+        beyond.runs_of_variants(Recording(runs[:1]))
 
 
 def test_each_table_has_its_own_base(monkeypatch: pytest.MonkeyPatch) -> None:

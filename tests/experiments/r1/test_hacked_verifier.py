@@ -126,7 +126,7 @@ def test_each_variant_starts_from_its_own_base(monkeypatch) -> None:
 
 def test_a_base_is_tuned_on_its_share_of_lists(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
-    monkeypatch.setattr(hacked_verifier, "own_base", lambda s, d: (load_policy("sums", "cpu"), s))
+    monkeypatch.setattr(hacked_verifier, "sums_base", lambda s, d: (load_policy("sums", "cpu"), s))
     monkeypatch.setattr(hacked_verifier, "TUNING", 2)
     seen = []
     plain = hacked_verifier.with_lists

@@ -12,7 +12,9 @@ from rlvr_lab.experiments.r1.process_rewards import (
     STUDY,
     VARIANTS,
     ProcessConfig,
+    believed_and_true,
     best_of,
+    by_aggregate,
     describe_steps,
     fitted_judge,
     majority_of,
@@ -20,6 +22,7 @@ from rlvr_lab.experiments.r1.process_rewards import (
     texts_at,
 )
 from rlvr_lab.policy.loading import load_policy
+from rlvr_lab.records.runs import Run
 from rlvr_lab.records.statistics import area_under_roc
 from rlvr_lab.rewards.process import (
     AGGREGATES,
@@ -55,7 +58,7 @@ def test_variants_are_what_their_names_say() -> None:
         assert config.judge == {"outcome": "none", "exact": "exact"}.get(judge, "model"), name
         assert how in ("", "outcome") or config.aggregate == how, name
         assert how in ("", "outcome") or config.rewards == plain, name
-        better = (config.label_chains, config.label_flip) == (2000, 0.0)
+        better = (config.label_chains, config.label_flip) == (1000, 0.0)
         assert better == (judge == "better"), name
         same = ("steps", "every", "prompts_per_step", "group_size", "learning_rate", "kl_coef")
         assert all(getattr(config, f) == getattr(ProcessConfig(), f) for f in same), name
@@ -123,11 +126,13 @@ def test_each_seed_has_its_own_base_and_alike_variants_one_judge(base, monkeypat
     monkeypatch.setattr(process_rewards, "fit_process_reward", counted)
     chosen = ("prm_mean", "prm_sum", "exact_min", "outcome")
     small = {name: replace(VARIANTS[name], **SMALL) for name in chosen}
+    small["more"] = replace(small["prm_mean"], label_chains=9, steps=1)
+    small["flipped"] = replace(small["prm_mean"], label_flip=1.0, steps=1)
     runs = list(measure_process_rewards(2, small, 4, own))
-    assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4)] * 4 + [(5, 5)] * 4
+    assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4)] * 6 + [(5, 5)] * 6
     assert sorted(set(bases)) == [4, 5]
     assert [(named, n) for _, named, n in fits] == [
-        ({"steps": 2, "seed": seed}, 8) for seed in (4, 5)
+        ({"steps": 2, "seed": seed}, n) for seed in (4, 5) for n in (8, 9, 8)
     ]
     assert [r.config.aggregate for r in runs[:3]] == ["mean", "sum", "min"]
     one, other = (r.records[0] for r in runs[:2])
@@ -188,8 +193,11 @@ def test_a_judge_is_measured_on_chains_of_the_base(base) -> None:
     labels = step_labels(answers, where)
     auc = area_under_roc(scores[rows][where[rows]], labels[rows][where[rows]])
     assert found["held_out_auc"] == pytest.approx(auc)
-    lowest = [min(scores[row][where[row]].tolist(), default=0.0) for row in range(len(where))]
+    own_scores = [scores[row][where[row]].tolist() for row in range(len(where))]
+    lowest = [min(one, default=0.0) for one in own_scores]
     right = np.array([float(v.correct) for v in answers.verdicts]).reshape(6, -1)
+    half = np.array([0.5 if len(one) else 0.0 for one in own_scores]).reshape(6, -1)
+    assert found["blank"] == pytest.approx([best_of(half, right, n) for n in NS])
     score = np.array(lowest, dtype=np.float32).reshape(6, -1)
     assert found["best_of"] == pytest.approx([best_of(score, right, n) for n in NS])
     assert found["best_of"][0] == found["majority"][0] == found["blank"][0] == right.mean()
@@ -211,6 +219,32 @@ def test_a_choice_among_n_by_hand() -> None:
     for choose, values in ((best_of, scores), (majority_of, given)):
         with pytest.raises(ValueError, match="n: must divide the number of answers 4, got 3"):
             choose(values, right, 3)
+
+
+def test_curves_are_sorted_by_aggregate() -> None:
+    def run(value: float, seed: int) -> Run:
+        records = [{"step": 0, "accuracy": 0.0}, {"step": 5, "accuracy": value}]
+        return Run(ProcessConfig(seed=seed), records)
+
+    names = ("outcome", "prm_sum", "exact_sum", "prm_mean", "exact_mean", "prm_min", "exact_min")
+    runs = {name: [run(k + s / 10, s) for s in (1, 2)] for k, name in enumerate(names)}
+    found = by_aggregate({**runs, "better_mean": runs["prm_mean"]}, "accuracy")
+    assert list(found) == ["sum", "mean", "min"]
+    assert list(found["sum"]) == ["exact steps", "noisy PRM", "outcome alone"]
+    assert list(found["mean"]) == ["exact steps", "better PRM", "noisy PRM", "outcome alone"]
+    for k, (how, label) in enumerate(
+        [(h, j) for h in ("sum", "mean", "min") for j in ("noisy PRM", "exact steps")], 1
+    ):
+        np.testing.assert_allclose(found[how][label], [[0, k + 0.1], [0, k + 0.2]])
+        np.testing.assert_allclose(found[how]["outcome alone"], [[0, 0.1], [0, 0.2]])
+
+
+def test_belief_stands_beside_the_truth() -> None:
+    records = [{"step": 0, "believed": 0.5, "steps_right": 0.4}]
+    records += [{"step": 5, "believed": 0.9, "steps_right": None}]
+    found = believed_and_true([Run(ProcessConfig(), records)])
+    np.testing.assert_array_equal(found["believed by the PRM"], [[0.5, 0.9]])
+    np.testing.assert_array_equal(found["true"], [[0.4, np.nan]])
 
 
 def test_training_follows_the_judge(base) -> None:

@@ -25,7 +25,7 @@ SMALL |= {"prompts_per_step": 2, "group_size": 8, "device": "cpu"}
 
 @pytest.fixture(autouse=True)
 def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spurious, "own_base", lambda seed: (load_policy("sums", "cpu"), seed))
+    monkeypatch.setattr(spurious, "sums_base", lambda seed: (load_policy("sums", "cpu"), seed))
 
 
 def end(config: SpuriousConfig) -> tuple[list, torch.Tensor]:

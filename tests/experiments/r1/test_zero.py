@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_lab.experiments.base_models import PretrainingFailed
 from rlvr_lab.experiments.r1 import zero
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
-from rlvr_lab.experiments.r1.zero import VARIANTS, ZeroConfig, majority_vote, own_base
+from rlvr_lab.experiments.r1.zero import VARIANTS, ZeroConfig, majority_vote
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import load_policy
@@ -134,27 +133,6 @@ def test_what_is_recorded_is_what_it_says() -> None:
         ZeroConfig(world="codes")
 
 
-def test_a_base_that_misses_its_gate_is_replaced_by_the_rule(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RLVR_LAB_BASES", str(tmp_path))
-    policy, tried = load_policy("sums", "cpu"), []
-
-    def pretrain(folder, seed, device, log):
-        tried.append(seed)
-        if seed in bad:
-            raise PretrainingFailed("gate")
-        policy.model.save_pretrained(folder)  # as ``pretrain_sums`` does: without a tokenizer
-
-    monkeypatch.setattr(zero, "pretrain_sums", pretrain)
-    bad = {7, 1007}
-    assert own_base(7, "cpu")[1] == 2007 and tried == [7, 1007, 2007]
-    assert own_base(8, "cpu")[1] == 8
-    tried.clear()
-    assert own_base(8, "cpu")[1] == 8 and tried == []  # it was kept
-    bad = {9 + 1000 * k for k in range(5)}
-    with pytest.raises(PretrainingFailed, match="seed 9: five bases"):
-        own_base(9, "cpu")
-
-
 def test_a_study_runs_each_variant_from_the_same_base(tmp_path, monkeypatch) -> None:
     asked = []
 
@@ -162,7 +140,7 @@ def test_a_study_runs_each_variant_from_the_same_base(tmp_path, monkeypatch) -> 
         asked.append(seed)
         return load_policy("sums", "cpu"), seed + 1000
 
-    monkeypatch.setattr(zero, "own_base", base)
+    monkeypatch.setattr(zero, "sums_base", base)
     small = {"a": ZeroConfig(**{**SMALL, "steps": 4}), "b": ZeroConfig(**SMALL, average="constant")}
     runs = list(zero.measure_zero(2, small, 5))
     assert [(run.config.seed, run.config.table, run.config.average) for run in runs] == [
