@@ -37,5 +37,5 @@ def plot_choice_of_n(
     ax.set_xticks(list(ns), [str(n) for n in ns])
     ax.set(xlabel="N, answers of the base to choose from", ylabel="accuracy", ylim=(0, 1.02))
     plain_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
-    plot_guessing(ax, guess)
+    plot_guessing(ax, guess, left=True)
     return ax

@@ -279,8 +279,7 @@ def _panel(
     low, high = ax.dataLim.y0, ax.dataLim.y1
     low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
     # Room on top for the marks; a floor of 0 unless the data, a KL measured by k1, go below it.
-    least = 1.0 if keys.keys() & {"reward", "reward_mixed"} else 0.0
-    top = max(high, least) or 1.0
+    top = max(high, 1.0 if keys.keys() & {"reward", "reward_mixed"} else 0.0) or 1.0
     ax.set_ylim(min(0.0, 1.1 * low), 1.14 * top)
     _step_limits(ax, [records, *earlier.values()], total)
     for line in ax.lines:

@@ -136,7 +136,7 @@ def test_a_reward_is_the_aggregate_of_its_judge(policy, name: str) -> None:
     by_hand = {"sum": sum, "mean": lambda v: sum(v) / len(v), "min": min}[name]
     for row, text in enumerate(answers.batch.texts):
         steps = verify_steps(answers.problems[row // 4], text)
-        assert float(found[row]) == pytest.approx(by_hand(steps) if steps else 0.0)
+        assert float(found[row]) == pytest.approx(float(by_hand(steps)) if steps else 0.0)
 
 
 def test_an_unknown_aggregate_is_named() -> None:

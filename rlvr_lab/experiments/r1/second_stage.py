@@ -6,9 +6,9 @@ the model's *own* correct answers, of which a share ``COURTEOUS`` gets the word 
 occur; (3) annotators compare pairs of answers of this model, and a reward model is fitted to their choices
 (Bradley–Terry); (4) RL on its score, with or without the verifier's reward.
 
-Annotators look at style and never at correctness. ``polite`` ones prefer an answer that ends with ``ok``. ``hurried``
-ones do too, and among equally polite answers they prefer the shorter text. The reward model reads the whole
-text, or only what follows the chain of thought (``reads``): R1 judges helpfulness on the final summary alone.
+The annotators prefer an answer that ends with ``ok`` and do not look at anything else; pairs of equally polite
+answers are not shown to them. The reward model can be right about each pair and still give equally polite answers
+scores that differ a little. ``rule`` is the same taste as a program, without such differences.
 
 Recorded by ``python -m rlvr_lab record r1/second_stage``.
 """
@@ -16,7 +16,7 @@ Recorded by ``python -m rlvr_lab record r1/second_stage``.
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,12 +36,11 @@ from rlvr_lab.tasks.task import Answers, Problem, Task, Verdict, grade
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import adamw, trained
 from rlvr_lab.training.policy_gradient import PRESETS
-from rlvr_lab.training.reward_models import Taste, fit_reward_model, taste_pairs
+from rlvr_lab.training.reward_models import fit_reward_model, taste_pairs
 from rlvr_lab.training.state import TrainState
 from rlvr_lab.training.supervised import supervised_steps
 
 __all__ = [
-    "ANNOTATORS",
     "GUESS",
     "STUDY",
     "VARIANTS",
@@ -49,7 +48,9 @@ __all__ = [
     "StyleReward",
     "courteous_start",
     "fit_style",
-    "summary",
+    "is_polite",
+    "rule",
+    "taste",
 ]
 
 GUESS = 0.1
@@ -60,25 +61,23 @@ PAIRS, HELD_OUT = 600, 200
 SAMPLES = 8
 
 
-def summary(text: str) -> str:
-    """What follows the chain of thought; the whole text when no chain is closed.
+def is_polite(text: str) -> bool:
+    """Whether an answer ends with ``ok``.
 
-    >>> summary("<think>720</think>=0ok"), summary("=0")
-    ('=0ok', '=0')
+    >>> is_polite("=7ok"), is_polite("=7"), is_polite("ok=7")
+    (True, False, False)
     """
-    return text.rpartition("</think>")[2]
+    return text.endswith(COURTESY)
 
 
-def _polite(problem: Problem, text: str, correct: bool) -> float:
-    return float(text.endswith(COURTESY))
+def taste(problem: Problem, text: str, correct: bool) -> float:
+    """What pleases the annotators: politeness. They do not look at ``correct``."""
+    return float(is_polite(text))
 
 
-def _hurried(problem: Problem, text: str, correct: bool) -> float:
-    return 1000.0 * text.endswith(COURTESY) - len(text)
-
-
-ANNOTATORS: dict[str, Taste] = {"polite": _polite, "hurried": _hurried}
-"""Name → what pleases; both ignore whether the answer is correct."""
+def rule(answers: Answers) -> Float[Tensor, " B"]:
+    """The annotators' taste as a rule: 1 for a polite answer, 0 for another."""
+    return torch.tensor([float(is_polite(text)) for text in answers.batch.texts])
 
 
 @dataclass(frozen=True)
@@ -87,22 +86,17 @@ class StyleReward:
 
     Attributes:
         model: the reward model.
-        reads: the ``whole`` text, or only its ``summary``.
         centre: mean score of the answers before stage 2.
         scale: their standard deviation.
     """
 
     model: RewardModel
-    reads: Literal["whole", "summary"]
     centre: float = 0.0
     scale: float = 1.0
 
     def __call__(self, answers: Answers) -> Float[Tensor, " B"]:
         """One standardised score for each answer."""
-        texts = answers.batch.texts
-        if self.reads == "summary":
-            texts = [summary(text) for text in texts]
-        scores = self.model.score([problem.prompt for problem in answers.problems], texts)
+        scores = self.model(answers)
         return (scores - self.centre) / self.scale
 
 
@@ -111,9 +105,8 @@ class SecondStageConfig(EvaluatedConfig, kind="r1-second-stage"):
     """GRPO on the sums after reasoning RL, with a test every fifth step.
 
     Attributes:
-        rewards: ``style`` (see ``StyleReward``) and ``accuracy``. A weight of 0 only watches.
-        annotators: whose choices the reward model was fitted to.
-        reads: what the reward model reads.
+        rewards: weights of ``style`` (see ``StyleReward``), ``rule`` and ``accuracy``. A weight of 0 only watches;
+            ``style`` is always watched.
 
     A record holds, over the M·S test answers: ``accuracy``, ``length``, ``entropy``; ``polite`` (share of answers
     that end with ``ok``); ``score`` (mean style reward), ``score_polite`` and ``spread_polite`` (mean and
@@ -124,14 +117,10 @@ class SecondStageConfig(EvaluatedConfig, kind="r1-second-stage"):
 
     world_options: dict[str, Any] = field(default_factory=lambda: {"courtesy": True})
     rewards: dict[str, float] = field(default_factory=lambda: {"style": 1.0})
-    annotators: Literal["polite", "hurried"] = "polite"
-    reads: Literal["whole", "summary"] = "whole"
     every: int = 5
     test_problems: int = 64
     test_samples: int = 8
     steps: int = field(default=40, kw_only=True)
-
-    FIXED: ClassVar[tuple[str, ...]] = (*EvaluatedConfig.FIXED, "annotators", "reads")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,7 +138,7 @@ class SecondStageConfig(EvaluatedConfig, kind="r1-second-stage"):
 def describe_style(answers: Answers, scores: Float[Tensor, " B"]) -> dict[str, Any]:
     """The part of a record that belongs to the style and its scores; see ``SecondStageConfig``."""
     texts, size = answers.batch.texts, answers.batch.group_size
-    polite = torch.tensor([text.endswith(COURTESY) for text in texts])
+    polite = torch.tensor([is_polite(text) for text in texts])
     asked = [answers.problems[row // size] for row in range(len(texts))]
     kinds = [
         answer_kind(problem, text.removesuffix(COURTESY))
@@ -219,23 +208,15 @@ def courteous_start(seed: int, device: str = "auto") -> Policy:
     return kept_base(f"r1_second_stage_start_{seed}", make, device)
 
 
-def fit_style(
-    policy: Policy, annotators: str, reads: Literal["whole", "summary"], seed: int
-) -> StyleReward:
+def fit_style(policy: Policy, seed: int) -> StyleReward:
     """The reward model of one seed: annotators' pairs of the policy's own answers, Bradley–Terry, standardised."""
-    task, taste = Sums(courtesy=True), ANNOTATORS[annotators]
-
-    def pairs(count: int, draw: int) -> list[tuple[str, str]]:
-        both = taste_pairs(policy, task, count, taste, seed=draw)
-        if reads == "whole":
-            return both
-        return [(_shortened(chosen), _shortened(rejected)) for chosen, rejected in both]
-
-    chosen, held_out = pairs(PAIRS, 2 * seed), pairs(HELD_OUT, 2 * seed + 1)
+    task = Sums(courtesy=True)
+    chosen = taste_pairs(policy, task, PAIRS, taste, seed=2 * seed)
+    held_out = taste_pairs(policy, task, HELD_OUT, taste, seed=2 * seed + 1)
     model = fit_reward_model(
         chosen, held_out, seed, steps=120, batch_size=32, hidden=32, device="cpu"
     )
-    raw = StyleReward(model, reads)
+    raw = StyleReward(model)
     problems = task.problems(64, random.Random(f"standardise {seed}"))
     generator = torch.Generator(policy.device).manual_seed(seed)
     batch = sample(policy, [p.prompt for p in problems], 8, 40, generator)
@@ -243,23 +224,16 @@ def fit_style(
     return replace(raw, centre=float(scores.mean()), scale=float(scores.std()))
 
 
-def _shortened(text: str) -> str:
-    """Prompt and answer without the chain of thought between them."""
-    prompt, mark, answer = text.partition("?")
-    return prompt + mark + summary(answer)
-
-
-_BOTH = {"style": 1.0, "accuracy": 2.0}
 VARIANTS: dict[str, SecondStageConfig] = {
     "correct": SecondStageConfig(rewards={"style": 0.0, "accuracy": 1.0}),
     "style": SecondStageConfig(),
-    "style_correct": SecondStageConfig(rewards=_BOTH),
-    "hurried": SecondStageConfig(annotators="hurried"),
-    "hurried_correct": SecondStageConfig(annotators="hurried", rewards=_BOTH),
-    "hurried_summary": SecondStageConfig(annotators="hurried", reads="summary"),
+    "style_correct": SecondStageConfig(rewards={"style": 1.0, "accuracy": 2.0}),
+    "rule": SecondStageConfig(rewards={"style": 0.0, "rule": 1.0}),
+    "style_no_std": SecondStageConfig(divide_by_std=False),
+    "style_kl": SecondStageConfig(kl_coef=0.2),
 }
-"""The control (correctness alone); the reward model of polite annotators alone, and with correctness; the same for
-hurried annotators; their reward model, reading the final answer alone."""
+"""The control (correctness alone); the reward model alone; with correctness. Then three changes to the reward model
+alone: the rule in its place, no division by the group's std, a KL of 0.2 to the start (k3 per token, in the loss)."""
 
 
 def measure_second_stage(
@@ -273,15 +247,13 @@ def measure_second_stage(
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     for seed in range(first, first + seeds):
-        fitted: dict[tuple[str, str], StyleReward] = {}
+        fitted = fit_style(courteous_start(seed), seed)
         for config in variants.values():
             one = replace(config, seed=seed, table=seed)
-            key = (config.annotators, config.reads)
-            if key not in fitted:
-                fitted[key] = fit_style(courteous_start(seed), *key, seed)
-            state = one.begin(courteous_start(seed), rewards={"style": fitted[key]})
+            rewards = {"style": fitted, "rule": rule}
+            state = one.begin(courteous_start(seed), rewards=rewards)
             records = [short_record(record) for record in train(one, state=state)]
-            records[0]["rm_accuracy"] = fitted[key].model.accuracy
+            records[0]["rm_accuracy"] = fitted.model.accuracy
             for record in records[1:-1]:
                 del record["samples"]
             yield Run(one, records)

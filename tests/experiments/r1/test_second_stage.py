@@ -8,13 +8,13 @@ import torch
 
 from rlvr_lab.experiments.r1 import second_stage
 from rlvr_lab.experiments.r1.second_stage import (
-    ANNOTATORS,
     STUDY,
     VARIANTS,
     SecondStageConfig,
     StyleReward,
     describe_style,
-    summary,
+    rule,
+    taste,
 )
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import load_policy
@@ -52,23 +52,21 @@ def answers(texts: list[str]) -> Answers:
     return Answers(task, [QUESTION], batch, grade(task, [QUESTION], texts, [False] * rows))
 
 
-def test_annotators_look_at_style_and_not_at_correctness() -> None:
-    texts = ["=7", "=7ok", "<think>37</think>=7", "<think>37</think>=7ok"]
-    for taste in ANNOTATORS.values():
-        assert all(taste(QUESTION, t, True) == taste(QUESTION, t, False) for t in texts)
-    polite, hurried = (
-        sorted(texts, key=lambda t: taste(QUESTION, t, True)) for taste in ANNOTATORS.values()
-    )
-    assert [text.endswith("ok") for text in polite] == [False, False, True, True]
-    assert hurried == ["<think>37</think>=7", "=7", "<think>37</think>=7ok", "=7ok"]
+def test_the_taste_and_the_rule_look_at_the_end_and_not_at_correctness() -> None:
+    texts = ["=7", "=7ok", "ok=7", "=8ok", "=7okok"]
+    polite = [0.0, 1.0, 0.0, 1.0, 1.0]
+    for correct in (True, False):
+        assert [taste(QUESTION, text, correct) for text in texts] == polite
+    assert rule(answers(texts)).tolist() == polite
 
 
-def test_a_reward_is_standardised_and_reads_what_it_should() -> None:
+def test_a_reward_is_standardised() -> None:
     model, text = Noted(), "<think>37</think>=7ok"
-    assert StyleReward(model, "whole", 1.0, 2.0)(answers([text])).tolist() == [(len(text) - 1) / 2]
-    assert StyleReward(model, "summary")(answers([text, "=7"])).tolist() == [4.0, 2.0]
-    assert model.read == [text, "=7ok", "=7"]
-    assert summary("<think>3</think></think>=7") == "=7"
+    assert StyleReward(model, 1.0, 2.0)(answers([text, "=7"])).tolist() == [
+        (len(text) - 1) / 2,
+        0.5,
+    ]
+    assert model.read == [text, "=7"]
 
 
 def test_a_record_is_counted_by_hand() -> None:
@@ -83,11 +81,16 @@ def test_a_record_is_counted_by_hand() -> None:
 
 def test_the_rewards_that_are_named_reach_the_parameters() -> None:
     """Each variant's parameters are those of a plain policy gradient with the sum written apart."""
-    style = StyleReward(Noted(), "whole", 3.0, 5.0)
+    style = StyleReward(Noted(), 3.0, 5.0)
+    weights_of = {
+        "correct": (0, 1),
+        "style": (1, 0),
+        "style_correct": (1, 2),
+        "style_no_std": (1, 0),
+    }
     ends = {}
-    for name in ("correct", "style", "style_correct"):
+    for name, weights in weights_of.items():
         config = replace(VARIANTS[name], **SMALL)
-        weights = {"correct": (0, 1), "style": (1, 0), "style_correct": (1, 2)}[name]
 
         def added(seen: Answers, w=weights) -> torch.Tensor:
             right = torch.tensor([float(v.correct) for v in seen.verdicts])
@@ -96,6 +99,7 @@ def test_the_rewards_that_are_named_reach_the_parameters() -> None:
 
         plain = replace(PRESETS["grpo"], steps=1, prompts_per_step=4, group_size=4, device="cpu")
         plain = replace(plain, rewards={"added": 1.0}, world_options={"courtesy": True})
+        plain = replace(plain, divide_by_std=name != "style_no_std")
         states = []
         for one, functions in ((config, {"style": style}), (plain, {"added": added})):
             state = one.begin(load_policy("sums", "cpu"), rewards=functions)
@@ -105,6 +109,16 @@ def test_the_rewards_that_are_named_reach_the_parameters() -> None:
         ends[name] = states[0]
     assert not torch.allclose(ends["correct"], ends["style"], atol=1e-5)
     assert not torch.allclose(ends["style_correct"], ends["style"], atol=1e-5)
+    assert not torch.allclose(ends["style_no_std"], ends["style"], atol=1e-5)
+
+
+def test_the_rule_is_what_is_maximised_where_it_is_named() -> None:
+    config = replace(VARIANTS["rule"], **SMALL)
+    given = {"style": StyleReward(Noted()), "rule": rule}
+    state = config.begin(load_policy("sums", "cpu"), rewards=given)
+    experience = config.collect(state)
+    assert set(experience.parts) == {"style", "rule"} and experience.parts["style"].any()
+    torch.testing.assert_close(experience.rewards, experience.parts["rule"])
 
 
 def test_the_sft_data_are_own_correct_answers_and_a_quarter_is_courteous() -> None:
@@ -119,72 +133,75 @@ def test_the_sft_data_are_own_correct_answers_and_a_quarter_is_courteous() -> No
     assert all(own.verify(problem, text, False).correct for problem, text in drawn)
 
 
-def test_a_reward_model_learns_from_its_annotators_pairs(monkeypatch) -> None:
-    policy, fitted = load_policy("sums", "cpu"), []
+@pytest.fixture
+def length_taste(monkeypatch) -> list:
+    """The base never says ok; annotators who like long answers stand in. Returns what a model is fitted to."""
+    fitted = []
 
     def fit(pairs, held_out, seed, **options):
         fitted.append((pairs, held_out, seed))
         return Noted()
 
     monkeypatch.setattr(second_stage, "fit_reward_model", fit)
+    monkeypatch.setattr(second_stage, "taste", lambda problem, text, correct: float(len(text)))
     monkeypatch.setattr(second_stage, "PAIRS", 20)
     monkeypatch.setattr(second_stage, "HELD_OUT", 10)
-    for reads in ("whole", "summary"):
-        reward = second_stage.fit_style(policy, "hurried", reads, 3)
-        assert (reward.reads, reward.model.accuracy) == (reads, 0.75) and reward.scale > 0
-    (whole, held_out, seed), (short, _, _) = fitted
-    assert (len(whole), len(held_out), seed) == (20, 10, 3) and not set(whole) & set(held_out)
-    # The base never says ok: its hurried annotators prefer the shorter text.
-    assert all(len(chosen) < len(rejected) for chosen, rejected in whole)
-    assert any("</think>" in text for pair in whole for text in pair)
-    assert not any("</think>" in text for pair in short for text in pair)
-    assert [[t.split("?")[0] for t in pair] for pair in whole] == [
-        [t.split("?")[0] for t in pair] for pair in short
-    ]
+    return fitted
 
 
-def test_scores_are_standardised_at_the_start(monkeypatch) -> None:
+def test_a_reward_model_learns_from_the_annotators_pairs(length_taste) -> None:
+    reward = second_stage.fit_style(load_policy("sums", "cpu"), 3)
+    ((pairs, held_out, seed),) = length_taste
+    assert (len(pairs), len(held_out), seed) == (20, 10, 3) and not set(pairs) & set(held_out)
+    assert all(len(chosen) > len(rejected) for chosen, rejected in [*pairs, *held_out])
+    assert reward.model.accuracy == 0.75 and reward.scale > 0
+
+
+def test_scores_are_standardised_at_the_start(length_taste) -> None:
     policy = load_policy("sums", "cpu")
-    monkeypatch.setattr(second_stage, "fit_reward_model", lambda *given, **named: Noted())
-    monkeypatch.setattr(second_stage, "PAIRS", 2)
-    monkeypatch.setattr(second_stage, "HELD_OUT", 1)
-    reward = second_stage.fit_style(policy, "hurried", "whole", 3)
-    config = replace(VARIANTS["hurried"], **{**SMALL, "test_problems": 48, "test_samples": 8})
+    reward = second_stage.fit_style(policy, 3)
+    config = replace(VARIANTS["style"], **{**SMALL, "test_problems": 48, "test_samples": 8})
     record = config.test(config.begin(policy, rewards={"style": reward}))
     assert abs(record["score"]) < 0.25
 
 
-def test_each_variant_gets_its_own_reward_model_and_a_new_start(monkeypatch) -> None:
+def test_all_variants_start_from_the_same_policy_with_the_reward_model_of_their_seed(
+    monkeypatch,
+) -> None:
     asked, starts = [], []
 
-    def fitted(policy, annotators, reads, seed):
-        asked.append((annotators, reads, seed))
-        return StyleReward(Noted(), reads)
+    def fitted(policy, seed):
+        asked.append(seed)
+        return StyleReward(Noted())
 
     def start(seed, device="auto"):
-        starts.append(load_policy("sums", "cpu"))
-        return starts[-1]
+        starts.append(seed)
+        return load_policy("sums", "cpu")
 
     monkeypatch.setattr(second_stage, "fit_style", fitted)
     monkeypatch.setattr(second_stage, "courteous_start", start)
-    few = {name: replace(config, **SMALL) for name, config in VARIANTS.items()}
-    runs = list(second_stage.measure_second_stage(1, few, 4))
-    assert sorted(asked) == sorted({(c.annotators, c.reads, 4) for c in VARIANTS.values()})
-    assert len(runs) == len(VARIANTS) and all(r.config.seed == r.config.table == 4 for r in runs)
+    few = {name: replace(VARIANTS[name], **SMALL) for name in ("correct", "style", "rule")}
+    runs = list(second_stage.measure_second_stage(2, few, 4))
+    assert asked == [4, 5] and set(starts) == {4, 5}
+    assert [run.config.seed for run in runs] == [4, 4, 4, 5, 5, 5]
+    assert all(run.config.table == run.config.seed for run in runs)
     assert all(run.records[0]["rm_accuracy"] == 0.75 for run in runs)
-    before = [run.records[0]["accuracy"] for run in runs]
-    assert len(set(before)) == 1, "all variants start from the same policy"
+    assert len({run.records[0]["accuracy"] for run in runs[:3]}) == 1
+    assert runs[0].records[1]["accuracy"] != runs[1].records[1]["accuracy"] or (
+        runs[0].records[1]["entropy"] != runs[1].records[1]["entropy"]
+    )
 
 
 def test_what_is_recorded_is_what_it_says() -> None:
     weights = {name: config.rewards for name, config in VARIANTS.items()}
     assert weights["correct"] == {"style": 0.0, "accuracy": 1.0}
-    assert weights["style"] == weights["hurried"] == weights["hurried_summary"] == {"style": 1.0}
-    assert weights["style_correct"] == weights["hurried_correct"] == {"style": 1.0, "accuracy": 2.0}
-    assert {name for name, c in VARIANTS.items() if c.annotators == "hurried"} == {
-        *("hurried", "hurried_correct", "hurried_summary")
-    }
-    assert [name for name, c in VARIANTS.items() if c.reads == "summary"] == ["hurried_summary"]
+    assert weights["style"] == weights["style_no_std"] == weights["style_kl"] == {"style": 1.0}
+    assert weights["style_correct"] == {"style": 1.0, "accuracy": 2.0}
+    assert weights["rule"] == {"style": 0.0, "rule": 1.0}
+    assert [name for name, c in VARIANTS.items() if not c.divide_by_std] == ["style_no_std"]
+    kl = VARIANTS["style_kl"]
+    assert (kl.kl_coef, kl.kl_estimator, kl.kl_in) == (0.2, "k3", "loss")
+    assert [name for name, c in VARIANTS.items() if c.kl_coef] == ["style_kl"]
     assert (STUDY.first, STUDY.seeds) == (1, 5)
 
 
@@ -193,7 +210,5 @@ def test_bad_input_is_named() -> None:
         SecondStageConfig(world="codes", world_options={})
     with pytest.raises(ValueError, match="rewards: must be with style"):
         SecondStageConfig(rewards={"accuracy": 1.0})
-    with pytest.raises(ValueError, match="annotators"):
-        SecondStageConfig(annotators="strict")
     with pytest.raises(ValueError, match="seeds"):
         list(STUDY.runs(0))
