@@ -7,7 +7,6 @@ __all__ = ["R1_STUDIES"]
 
 R1_STUDIES: dict[str, Study] = {
     "r1/language": language.STUDY,
-    "r1/language_cost": language.STUDY_OF_COST,
     "r1/sft_start": sft_start.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
