@@ -207,7 +207,6 @@ class CodesMixture:
         mixed: share of whole chains that change the language on the way.
         switch: probability that a mixed chain changes the language before a number.
         slip: probability of a random wrong addition at each step; the chain goes on from it.
-        commas: whether a mixed chain has commas between its sums; the other chains have them.
 
     The remaining share, 1 − direct − digits − words − mixed, is malformed: a chain in digits without its
     tags, or with the block left open.
@@ -223,7 +222,6 @@ class CodesMixture:
     mixed: float = 0.0
     switch: float = 0.3
     slip: float = 0.0
-    commas: bool = True
 
     def __post_init__(self) -> None:
         shares = (self.direct, self.digits, self.words, self.mixed)
@@ -254,7 +252,7 @@ class CodesMixture:
                 written += LANGUAGES[language][total]
             parts.append(written)
             answer += str(total)
-        return ("," if self.commas or way != "mixed" else "").join(parts), answer
+        return ",".join(parts), answer
 
     def _languages(self, way: Way, rng: random.Random) -> Iterator[Language]:
         """The language of each number of a chain."""

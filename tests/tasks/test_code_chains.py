@@ -66,20 +66,15 @@ def test_a_readable_chain_has_one_language_and_its_commas(chain):
     assert readable(f"<think>{chain}</think>=083") is READABLE[chain]
 
 
-def test_a_mixed_chain_without_commas_is_whole_correct_and_not_readable():
+def test_a_chain_in_random_languages_is_whole_correct_and_not_readable():
     task, rng = Codes(), random.Random(0)
-    mixture = CodesMixture(NONE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5, commas=False)
+    mixture = CodesMixture(NONE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5)
     problems = task.problems(200, rng)
     texts = [mixture.solve(problem, rng) for problem in problems]
     languages = [number.language for text in texts for number in numbers(text)]
     assert abs(languages.count("words") / len(languages) - 0.5) < 0.05
-    changes = [
-        one.language != one.before
-        for p, t in zip(problems, texts, strict=True)
-        for one in additions(p, t)
-    ]
+    pairs = list(zip(problems, texts, strict=True))
+    changes = [one.language != one.before for p, t in pairs for one in additions(p, t)]
     assert len(changes) == 6 * 200 and abs(sum(changes) / len(changes) - 0.5) < 0.05
-    for problem, text in zip(problems, texts, strict=True):
-        assert task.verify(problem, text, False).correct and "," not in text and not readable(text)
-    plain = CodesMixture(NONE, 0.0, 0.5, 0.5, commas=False)
-    assert all(readable(plain.solve(problem, rng)) for problem in problems)
+    assert all(task.verify(problem, text, False).correct for problem, text in pairs)
+    assert sum(map(readable, texts)) <= 3  # one of 256 is in one language by chance

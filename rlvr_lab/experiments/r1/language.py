@@ -4,11 +4,11 @@ The base model knows the additions of the codes in two languages. In this experi
 in digits and 12 others in words (``facts="apart"``). A chain in one language fails where it meets a wrong fact
 of that language; a chain that changes the language at the right place does not.
 
-Two controls remove this advantage: ``facts="shared"``, the *same* 12 additions are wrong in both languages, and
-``facts="none"``, no addition is wrong. All three bases are taught the same shares of chains: 40 % in digits, 40 %
-in words and 20 % that change the language at random places.
+A control removes this advantage: with ``facts="shared"`` the *same* 12 additions are wrong in both languages. Both
+bases are taught the same shares of chains: 40 % in digits, 40 % in words and 20 % that change the language at random
+places.
 
-Recorded by ``python -m rlvr_lab record r1/language`` and ``… r1/language_cost``.
+Recorded by ``python -m rlvr_lab record r1/language``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,9 +27,7 @@ from rlvr_lab.tasks.codes import CodesMixture, FactTable, way_of
 from rlvr_lab.tasks.task import Problem, Verdict
 
 __all__ = [
-    "PAIR",
     "STUDY",
-    "STUDY_OF_COST",
     "VARIANTS",
     "LanguageConfig",
     "facts_of",
@@ -38,7 +36,7 @@ __all__ = [
     "repaired",
 ]
 
-Facts = Literal["apart", "shared", "none"]
+Facts = Literal["apart", "shared"]
 CLASSES = ("digits", "words", "both", "neither")
 WRONG = 12
 """Wrong facts in each language."""
@@ -47,7 +45,7 @@ PLAIN = {"accuracy": 1.0, "format": 0.1}
 
 def facts_of(kind: Facts, seed: int) -> FactTable:
     """The wrong facts of a base."""
-    apart, shared = {"apart": (WRONG, 0), "shared": (0, WRONG), "none": (0, 0)}[kind]
+    apart, shared = {"apart": (WRONG, 0), "shared": (0, WRONG)}[kind]
     return FactTable(seed, apart, apart, shared)
 
 
@@ -100,14 +98,13 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
     A record holds, over all answers to the test problems, ``accuracy``, ``length``, ``entropy``; ``chains``, the
     share of well-formed answers with a chain; over these chains, ``mixed`` (share that uses both languages),
     ``digits`` and ``words`` (share in that language alone), and ``right_mixed`` and ``right_pure`` (their
-    accuracy); over the additions of whole chains, ``repaired`` and what ``in_words`` returns. With ``facts="none"``
-    the classes are those of the base ``"apart"`` of the same table: a comparison in which nothing is wrong.
+    accuracy); over the additions of whole chains, ``repaired`` and what ``in_words`` returns.
     """
 
     world: str = "codes"
     max_new_tokens: int = 24
     test_samples: int = 8
-    facts: Literal["apart", "shared", "none"] = "apart"
+    facts: Literal["apart", "shared"] = "apart"
     rewards: dict[str, float] = field(default_factory=lambda: dict(PLAIN))
 
     FIXED = (*EvaluatedConfig.FIXED, "facts")
@@ -128,7 +125,7 @@ class LanguageConfig(EvaluatedConfig, kind="r1-language"):
             for row, text in enumerate(batch.texts)
             for one in additions(problems[row // batch.group_size], text)
         ]
-        classes = facts_of("apart" if self.facts == "none" else self.facts, self.table)
+        classes = facts_of(self.facts, self.table)
         return {
             **super().describe(problems, batch, verdicts),
             "chains": chains / len(ways),
@@ -154,11 +151,8 @@ VARIANTS = {
     },
     "digits 0.3": LanguageConfig(rewards={**PLAIN, "language_digits": 0.3}),
     "shared facts": LanguageConfig(facts="shared"),
-    "no wrong facts": LanguageConfig(facts="none"),
 }
-"""Accuracy and format alone; with a consistency reward; with digits as the target language; the two controls."""
-PAIR = {name: VARIANTS[name] for name in ("accuracy", "consistency 0.3")}
-"""What more seeds are recorded of: the cost of the consistency reward is small."""
+"""Accuracy and format alone; with a consistency reward; with digits as the target language; the control."""
 
 
 def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> Iterator[Run]:
@@ -171,6 +165,3 @@ def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> I
 
 
 STUDY = Study("language mixing and its reward", VARIANTS, measure, 5, "r1/language", first=1)
-STUDY_OF_COST = Study(
-    "what language consistency costs", PAIR, measure, 5, "r1/language_cost", first=6
-)

@@ -1,10 +1,10 @@
 """A few worked solutions before RL: DeepSeek-R1's cold start, run small (notebook 08).
 
 The base model of this experiment answers most problems without a chain. Of its chains most are hard to read: each
-number is in a language of its own and nothing separates the sums. The verifier accepts them all the same, since it
-judges the answer and the tags. Supervised fine-tuning on N traces, one epoch, then GRPO.
+number is in digits or in words at random. The verifier accepts them all the same, since it judges the answer and
+the tags. Supervised fine-tuning on N traces, one epoch, then GRPO.
 
-A *trace* is a whole chain without errors and its answer. ``form="readable"``: one language, commas between the sums.
+A *trace* is a whole chain without errors and its answer. ``form="readable"``: in one language.
 ``form="unreadable"``, the control: also without errors, but written as the base writes its chains.
 
 Each replicate (``table``) has its own base, traces and test problems. From each base RL runs with ``REPEATS``
@@ -50,7 +50,7 @@ __all__ = [
 REPEATS = 2
 """RL seeds for each base."""
 _TRUE = FactTable(0, 0, 0)
-_UNREADABLE = CodesMixture(_TRUE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5, commas=False)
+_UNREADABLE = CodesMixture(_TRUE, 0.0, 0.0, 0.0, mixed=1.0, switch=0.5)
 TRACES: dict[str, Solver] = {
     "readable": CodesMixture.clean().solve,
     "unreadable": _UNREADABLE.solve,

@@ -23,17 +23,16 @@ SMALL = {"steps": 2, "every": 2, "test_problems": 3, "test_samples": 4}
 SMALL |= {"prompts_per_step": 2, "group_size": 4, "device": "cpu"}
 
 
-def test_the_three_tables_of_wrong_facts() -> None:
-    apart, shared, none = (facts_of(kind, 3) for kind in ("apart", "shared", "none"))
+def test_the_two_tables_of_wrong_facts() -> None:
+    apart, shared = (facts_of(kind, 3) for kind in ("apart", "shared"))
     for table in (apart, shared):
         assert [len(table.wrong[name]) for name in ("digits", "words")] == [12, 12]
     assert not set(apart.wrong["digits"]) & set(apart.wrong["words"])
     assert shared.wrong["digits"] == shared.wrong["words"]
-    assert not none.wrong["digits"] and not none.wrong["words"]
     assert facts_of("apart", 3).wrong != facts_of("apart", 4).wrong
 
 
-@pytest.mark.parametrize("kind", ["apart", "shared", "none"])
+@pytest.mark.parametrize("kind", ["apart", "shared"])
 def test_the_bases_differ_in_their_facts_only(kind) -> None:
     taught, rng, n = mixture(kind, 1), random.Random(0), 3000
     assert taught.table == facts_of(kind, 1)
@@ -101,8 +100,6 @@ def test_a_record_counts_the_languages_of_the_chains(monkeypatch) -> None:
     assert [found[way] for way in ("mixed", "digits", "words")] == [1 / 3] * 3
     assert (found["right_mixed"], found["right_pure"], found["accuracy"]) == (1.0, 0.5, 2 / 8)
     assert sum(found[f"count_{name}"] for name in language.CLASSES) == 3 * 6
-    placebo = replace(config, facts="none").describe(problems[:2], batch, right)
-    assert placebo == found
     shared = replace(config, facts="shared").describe(problems[:2], batch, right)
     assert shared["count_digits"] == shared["count_words"] == 0
 
@@ -115,7 +112,7 @@ def test_each_variant_starts_from_the_base_of_its_facts(monkeypatch) -> None:
         return load_policy("codes", "cpu")
 
     monkeypatch.setattr(language, "base", base)
-    variants = {kind: LanguageConfig(**SMALL, facts=kind) for kind in ("shared", "apart", "none")}
+    variants = {kind: LanguageConfig(**SMALL, facts=kind) for kind in ("shared", "apart")}
     runs = list(language.measure(2, variants, 5))
     assert made == [(kind, seed) for seed in (5, 6) for kind in variants]
     assert [(run.config.facts, run.config.seed, run.config.table) for run in runs] == [

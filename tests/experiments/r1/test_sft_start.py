@@ -70,10 +70,12 @@ def test_rl_starts_from_the_tuned_policy_and_it_is_the_reference() -> None:
 
 def test_traces_are_correct_and_only_those_of_one_form_are_readable() -> None:
     task, rng = Codes(), random.Random(0)
-    for form, wanted in (("readable", True), ("unreadable", False)):
-        for problem in task.problems(100, rng):
-            text = TRACES[form](problem, rng)
-            assert task.verify(problem, text, False).correct and readable(text) is wanted
+    for form, shares in (("readable", (1, 1)), ("unreadable", (0, 0.05))):
+        problems = task.problems(100, rng)
+        texts = [TRACES[form](problem, rng) for problem in problems]
+        for problem, text in zip(problems, texts, strict=True):
+            assert task.verify(problem, text, False).correct
+        assert shares[0] <= sum(map(readable, texts)) / 100 <= shares[1]
 
 
 def test_the_base_is_taught_what_the_text_says() -> None:
@@ -82,10 +84,10 @@ def test_the_base_is_taught_what_the_text_says() -> None:
     shares = {
         "direct": sum(way_of(text) == "direct" for text in texts) / n,
         "readable": sum(map(readable, texts)) / n,
-        "comma": sum("," in text and not readable(text) for text in texts) / n,
+        "mixed": sum(way_of(text) == "mixed" for text in texts) / n,
     }
-    assert shares == pytest.approx({"direct": 0.8, "readable": 0.03, "comma": 0}, abs=0.02)
-    assert (BASE.slip, BASE.mixed, BASE.switch, BASE.commas) == (0.10, 0.17, 0.5, False)
+    assert shares == pytest.approx({"direct": 0.8, "readable": 0.03, "mixed": 0.17}, abs=0.02)
+    assert (BASE.slip, BASE.mixed, BASE.switch) == (0.10, 0.17, 0.5)
     assert not BASE.table.wrong["digits"] and not BASE.table.wrong["words"]
 
 
