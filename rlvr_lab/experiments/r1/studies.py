@@ -35,6 +35,5 @@ R1_STUDIES: dict[str, Study] = {
     "r1/tree_search": tree_search.STUDY,
     "r1/tree_search_model": tree_search_model.STUDY,
     "r1/hacked_verifier": hacked_verifier.STUDY,
-    "r1/sft_start": sft_start.STUDY,
 }
 """Name → study; the name begins with ``r1/``."""
