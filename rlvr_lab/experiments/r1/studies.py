@@ -25,7 +25,6 @@ R1_STUDIES: dict[str, Study] = {
     "r1/aha_sums": aha.SUMS_STUDY,
     "r1/sft_start": sft_start.STUDY,
     "r1/language": language.STUDY,
-    "r1/language_cost": language.STUDY_OF_COST,
     "r1/second_stage": second_stage.STUDY,
     "r1/distillation": distillation.STUDY,
     "r1/beyond": beyond.STUDY,
