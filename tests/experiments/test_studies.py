@@ -58,7 +58,14 @@ def test_an_unknown_variant_is_named(study: None, tmp_path: Path, capsys) -> Non
     assert not (tmp_path / "x.json").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in STUDIES if name != "counted"])
+IN_PREPARATION = {
+    *("r1/sft_start", "r1/language", "r1/distillation", "r1/beyond", "r1/spurious", "r1/drift"),
+    "r1/tree_search_model",
+}
+"""Studies that no notebook reads yet."""
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name not in IN_PREPARATION])
 def test_a_study_starts_with_its_first_variant_and_seed(name: str, monkeypatch) -> None:
     """``measure`` takes the variants, and the first seed, in this order."""
     found = STUDIES[name]
