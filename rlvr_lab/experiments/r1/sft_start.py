@@ -197,7 +197,7 @@ def first_step(curves: Float[ndarray, "... T"], steps: ndarray, level: float) ->
 def largest_fall(curves: Float[ndarray, "... T"]) -> Float[ndarray, "..."]:
     """How far a curve falls at most below its own earlier maximum.
 
-    >>> float(largest_fall(np.array([0.5, 1.0, 0.75, 1.0])))
-    0.25
+    >>> largest_fall(np.array([[0.5, 1.0, 0.75, 1.0]])).tolist()
+    [0.25]
     """
     return (np.maximum.accumulate(curves, axis=-1) - curves).max(axis=-1)
