@@ -13,7 +13,7 @@ from rlvr_lab.rewards.language import language_reward, mixed
 from rlvr_lab.rewards.loose import answer_anywhere, any_equals
 from rlvr_lab.rewards.spurious import coin, constant, incorrect
 from rlvr_lab.rewards.text_reward_model import RewardModel
-from rlvr_lab.rewards.verifiable import accuracy, truncation, well_formed
+from rlvr_lab.rewards.verifiable import accuracy, tagged, truncation, well_formed
 from rlvr_lab.tasks.task import Answers
 
 __all__ = ["REWARDS", "Reward", "make_reward"]
@@ -23,6 +23,7 @@ Reward = Callable[[Answers], Float[Tensor, " B"]]
 REWARDS: dict[str, Callable[[str], Reward]] = {
     "accuracy": lambda device: accuracy,
     "format": lambda device: well_formed,
+    "tags": lambda device: tagged,
     "truncation": lambda device: truncation,
     "language": lambda device: language_reward(),
     "language_digits": lambda device: language_reward("digits"),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rlvr_lab.tasks.task import Answers, Verdict
 
-__all__ = ["accuracy", "accuracy_rewards", "truncation", "well_formed"]
+__all__ = ["accuracy", "accuracy_rewards", "tagged", "truncation", "well_formed"]
 
 
 def accuracy_rewards(verdicts: list[Verdict]) -> Float[Tensor, " B"]:
@@ -28,6 +28,15 @@ def well_formed(answers: Answers) -> Float[Tensor, " B"]:
     fine, batch = answers.task.well_formed, answers.batch
     pairs = zip(batch.texts, batch.truncated.tolist(), strict=True)
     return torch.tensor([float(fine(text) and not cut) for text, cut in pairs])
+
+
+def tagged(answers: Answers) -> Float[Tensor, " B"]:
+    """R1-Zero's format rule (arXiv:2501.12948, section 2.2.2): well-formed, and with a chain between the tags.
+
+    ``well_formed`` accepts an answer without a chain as well.
+    """
+    has_chain = [text.startswith("<think>") for text in answers.batch.texts]
+    return well_formed(answers) * torch.tensor(has_chain, dtype=torch.get_default_dtype())
 
 
 def truncation(answers: Answers) -> Float[Tensor, " B"]:

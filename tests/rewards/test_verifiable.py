@@ -7,7 +7,7 @@ from rlvr_lab.objectives.kl import kl_shaped_rewards
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.rewards.registry import REWARDS, make_reward
 from rlvr_lab.rewards.text_reward_model import RewardModel
-from rlvr_lab.rewards.verifiable import accuracy_rewards, truncation, well_formed
+from rlvr_lab.rewards.verifiable import accuracy_rewards, tagged, truncation, well_formed
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Answers, Problem, Verdict, grade
 
@@ -41,6 +41,13 @@ def test_a_truncated_answer_earns_nothing():
     assert well_formed(seen).tolist() == [0.0, 1.0, 1.0, 0.0]
     assert truncation(seen).tolist() == [1.0, 0.0, 0.0, 0.0]
     assert accuracy_rewards([Verdict("right")]).tolist() == [1.0]
+
+
+def test_the_tags_are_paid_only_around_a_chain_of_a_whole_answer():
+    texts = ["=2", "<think>2</think>=2", "<think>2</think>=9", "<think>2=2", "<think>2</think>=2"]
+    seen = answers(texts, [False, False, False, False, True])
+    assert tagged(seen).tolist() == [0.0, 1.0, 1.0, 0.0, 0.0]
+    assert well_formed(seen).tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
 
 
 def test_kl_in_the_reward_by_hand():

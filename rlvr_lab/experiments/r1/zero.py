@@ -138,6 +138,7 @@ def _by_kind(kinds: np.ndarray, lengths: np.ndarray, right: np.ndarray) -> dict[
 
 
 _HIDDEN = {"world_options": {"hidden_answer": True}}
+_TAGS = {"rewards": {"accuracy": 1.0, "tags": 0.1}}
 VARIANTS: dict[str, ZeroConfig] = {
     "sequence": ZeroConfig(),
     "constant": ZeroConfig(average="constant"),
@@ -145,9 +146,12 @@ VARIANTS: dict[str, ZeroConfig] = {
     "hidden_constant": ZeroConfig(**_HIDDEN, average="constant"),
     "no_format": ZeroConfig(rewards={"accuracy": 1.0}),
     "format_only": ZeroConfig(rewards={"format": 0.1}),
+    "tags": ZeroConfig(**_TAGS),
+    "hidden_tags": ZeroConfig(**_HIDDEN, **_TAGS),
 }
 """R1-Zero itself (GRPO, 1/|o|) and its controls: the constant average; a verifier that wants a hidden digit, under
-both averages; no format reward; only the format reward."""
+both averages; no format reward; only the format reward; R1-Zero's own format rule, which asks for the tags, with the sum and
+with a hidden digit."""
 
 
 def measure_zero(seeds: int, variants: Mapping[str, ZeroConfig], first: int) -> Iterator[Run]:

@@ -26,6 +26,8 @@ ENDS = {
     "hidden_constant": 5.0,
     "no_format": 11.0,
     "format_only": 3.0,
+    "tags": 12.0,
+    "hidden_tags": 9.0,
 }
 
 

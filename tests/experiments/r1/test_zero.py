@@ -35,8 +35,10 @@ def test_the_named_variant_reaches_the_parameters(name: str) -> None:
         wanted = hidden_digit(prompt) if "hidden" in name else sum(digits) % 10
         formed = Sums().well_formed(text) and not batch.truncated[row]
         right = formed and text[-1] == str(wanted) and text[-2] == "="
+        tags = formed and "</think>" in text
         reward = {"no_format": right, "format_only": 0.1 * formed}
-        rewards.append(float(reward.get(name, right + 0.1 * formed)))
+        other = right + 0.1 * (tags if "tags" in name else formed)
+        rewards.append(float(reward.get(name, other)))
     advantages = group_advantages(torch.tensor(rewards), 8)
     logprobs, loss = token_logprobs(model, batch), torch.zeros(())
     for row in range(32):
@@ -120,6 +122,7 @@ def test_what_is_recorded_is_what_it_says() -> None:
     assert (base.baseline, base.divide_by_std, base.average) == ("group", True, "sequence")
     assert base.rewards == {"accuracy": 1.0, "format": 0.1} and base.kl_coef == 0
     hidden = {"world_options": {"hidden_answer": True}}
+    tags = {"rewards": {"accuracy": 1.0, "tags": 0.1}}
     changes = {
         "sequence": {},
         "constant": {"average": "constant"},
@@ -127,6 +130,8 @@ def test_what_is_recorded_is_what_it_says() -> None:
         "hidden_constant": {**hidden, "average": "constant"},
         "no_format": {"rewards": {"accuracy": 1.0}},
         "format_only": {"rewards": {"format": 0.1}},
+        "tags": tags,
+        "hidden_tags": {**hidden, **tags},
     }
     assert {name: replace(base, **change) for name, change in changes.items()} == dict(VARIANTS)
     with pytest.raises(ValueError, match="world: must be sums"):
