@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band, plot_guessing
 from rlvr_lab.records.claims import Effect, effect_over_seeds
 
-__all__ = ["effect_row", "plot_effects", "plot_training_over_seeds"]
+__all__ = ["effect_row", "plot_effect_panels", "plot_effects", "plot_training_over_seeds"]
 
 _PANELS = {
     "pass_rate": ("Pass rate", "share of correct answers", "right"),
@@ -98,3 +98,20 @@ def plot_effects(
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(unit)
     return ax
+
+
+def plot_effect_panels(
+    panels: Mapping[str, Mapping[str, ArrayLike]], colours: Mapping[str, str] | None = None
+) -> Figure:
+    """``plot_effects`` side by side, a panel for each unit → name → [S].
+
+    Args:
+        panels: what is on the x axis → the effects.
+        colours: as of ``plot_effects``.
+    """
+    rows = max(map(len, panels.values()))
+    size = {"width": 5.0 * len(panels), "height": 1.2 + 0.5 * rows}
+    figure, axes = new_figure(1, len(panels), **size)
+    for ax, (unit, effects) in zip(np.ravel(axes), panels.items(), strict=True):
+        plot_effects(effects, unit, ax, colours)
+    return figure

@@ -46,9 +46,10 @@ def test_a_base_that_does_not_learn_is_never_written(tmp_path, monkeypatch):
     assert not (tmp_path / "model").exists()
 
 
-def test_the_shipped_base_of_the_codes_knows_the_facts_of_its_table():
-    card = json.loads((data_folder() / "models/codes/pretraining.json").read_text())
-    policy, table = load_policy("codes", "cpu"), FactTable(**card["mixture"]["table"])
+@pytest.mark.parametrize("name", ["codes", "mixed_languages"])
+def test_a_shipped_base_of_the_codes_knows_the_facts_of_its_table(name: str):
+    card = json.loads((data_folder() / "models" / name / "pretraining.json").read_text())
+    policy, table = load_policy(name, "cpu"), FactTable(**card["mixture"]["table"])
     measured = evaluate(policy, Codes(), 64, 16)
     assert abs(measured["pass@1"] - card["measured"]["pass@1"]) < 0.05
     found = base_models._as_taught(policy, CodesMixture(table))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlvr_lab.pictures.seeds import plot_effects, plot_training_over_seeds
+from rlvr_lab.pictures.seeds import plot_effect_panels, plot_effects, plot_training_over_seeds
 from tests.pictures.test_plots import texts
 
 
@@ -25,3 +25,11 @@ def test_effects_show_every_seed_the_mean_and_zero() -> None:
     assert [t.get_text() for t in ax.get_yticklabels()] == ["second", "first"]
     assert texts(ax) == ["+2.00", "−0.10"]
     assert sorted(ax.lines[0].get_xdata()) == [1, 2, 3]
+
+
+def test_each_panel_of_effects_has_its_unit_and_its_rows() -> None:
+    figure = plot_effect_panels({"tokens": {"a": [1.0, 2.0]}, "nats": {"a": [0.5, 0.1], "b": [0.0, 1.0]}})
+    left, right = figure.axes
+    assert (left.get_xlabel(), right.get_xlabel()) == ("tokens", "nats")
+    assert [t.get_text() for t in right.get_yticklabels()] == ["b", "a"]
+    assert sorted(left.lines[0].get_xdata()) == [1.0, 2.0]

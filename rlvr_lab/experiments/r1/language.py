@@ -164,4 +164,4 @@ def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> I
             yield from runs_from(lambda s, c=config: base(c.facts, s), {name: config}, 1, seed)
 
 
-STUDY = Study("language mixing and its reward", VARIANTS, measure, 5, "r1/language", first=1)
+STUDY = Study("language mixing and its reward", VARIANTS, measure, 5, "r1/language", first=6)

@@ -138,7 +138,7 @@ def test_a_base_is_kept_under_its_facts_and_seed(monkeypatch) -> None:
 def test_what_is_recorded_is_what_it_says() -> None:
     plain = {"accuracy": 1.0, "format": 0.1}
     study = STUDIES["r1/language"]
-    assert (study.first, dict(study.variants)) == (1, VARIANTS)
+    assert (study.first, dict(study.variants)) == (6, VARIANTS)
     assert VARIANTS["accuracy"].rewards == plain
     assert VARIANTS["consistency 0.3"].rewards == plain | {"language": 0.3}
     assert VARIANTS["digits 0.3"].rewards == plain | {"language_digits": 0.3}
