@@ -40,6 +40,7 @@ from rlvr_lab.checks.run_reports import (
     check_diagnosis,
     check_random_reward,
     check_weight_report,
+    check_tax_prediction,
 )
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
 from rlvr_lab.checks.trust_region import (
@@ -89,6 +90,7 @@ __all__ = [
     "check_state_columns",
     "check_std_multiplier",
     "check_step_size",
+    "check_tax_prediction",
     "check_token_rewards",
     "check_token_weights",
     "check_value_loss",

@@ -1,4 +1,4 @@
-"""Checks of the exercises on runs: noise, diagnoses and reports (notebook 08)."""
+"""Checks of the exercises on runs: noise, diagnoses, predictions and reports (notebook 08)."""
 
 import itertools
 import math
@@ -171,6 +171,52 @@ check_diagnosis = Check(
         "the causes are searched for in every run: a mixed share also counts where the accuracy "
         "falls": lambda r, a, f, n, m: (
             "language mixing" if _change(m) > 0.1 else _diagnosis(r, a, f, n, m)
+        ),
+    },
+)
+
+
+# ------------------------------------------------------------------------------------- a prediction
+
+GROWTH = {("sum", 0.2): 4.4, ("sum", 0.8): -3.6, ("hidden digit", 0.2): -3.6}
+"""Change of the mean length in tokens after 24 steps, the mean over five seeds of the recording ``r1/tax``."""
+
+
+def _growth(wanted: str, tax: float) -> float:
+    return GROWTH[wanted, tax]
+
+
+check_tax_prediction = Check(
+    "predict_growth: direction and order of magnitude of three runs",
+    draw=lambda rng, turn: dict(zip(("wanted", "tax"), list(GROWTH)[turn], strict=True)),
+    right=_growth,
+    tolerance=0.6,  # 4.4 tokens: a prediction between 1.2 and 7.6 passes
+    near=0.35,
+    mistakes={
+        "a tax does not always make the answers shorter. Compare it with what a chain brings: how much "
+        "more often is it correct than a guess?": lambda wanted, tax: -abs(_growth(wanted, tax)),
+        "RL does not always make the answers longer. Compare the tax with what a chain brings": (
+            lambda wanted, tax: abs(_growth(wanted, tax))
+        ),
+        "a tax of 0.8 is more than a chain brings: even a chain that is always correct earns 0.9 more "
+        "than a guess, and the base's chains are not": lambda wanted, tax: _growth(
+            wanted, 0.2 if wanted == "sum" else tax
+        ),
+        "where the verifier wants a hidden digit, a chain brings nothing and costs 0.2": (
+            lambda wanted, tax: _growth("sum", tax)
+        ),
+        "the signs are reversed: negative means that the answers become shorter": lambda wanted, tax: (
+            -_growth(wanted, tax)
+        ),
+        "you predict no change where the chain does not pay. What costs more than it brings is unlearned "
+        "until direct guesses remain": lambda wanted, tax: max(0.0, _growth(wanted, tax)),
+        "you predict the length, and not its change: the base has about 7 tokens": lambda wanted, tax: (
+            6.6 + _growth(wanted, tax)
+        ),
+        "the direction is right, the size is too small: the mixture of guesses (3 tokens) and chains (about "
+        "11) becomes one or the other": lambda wanted, tax: 0.2 * _growth(wanted, tax),
+        "the direction is right, the size is too large: the base has about 7 tokens, a whole chain about 11": (
+            lambda wanted, tax: 10 * _growth(wanted, tax)
         ),
     },
 )

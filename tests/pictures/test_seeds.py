@@ -28,7 +28,9 @@ def test_effects_show_every_seed_the_mean_and_zero() -> None:
 
 
 def test_each_panel_of_effects_has_its_unit_and_its_rows() -> None:
-    figure = plot_effect_panels({"tokens": {"a": [1.0, 2.0]}, "nats": {"a": [0.5, 0.1], "b": [0.0, 1.0]}})
+    figure = plot_effect_panels(
+        {"tokens": {"a": [1.0, 2.0]}, "nats": {"a": [0.5, 0.1], "b": [0.0, 1.0]}}
+    )
     left, right = figure.axes
     assert (left.get_xlabel(), right.get_xlabel()) == ("tokens", "nats")
     assert [t.get_text() for t in right.get_yticklabels()] == ["b", "a"]

@@ -216,6 +216,15 @@ def reporting(
     return report
 
 
+# --------------------------------------------------------------------------------------- predictions
+
+
+def predicting(*tokens):
+    """A learner who commits these three numbers: a small tax, a large one, a small one without use."""
+    cases = (("sum", 0.2), ("sum", 0.8), ("hidden digit", 0.2))
+    return lambda wanted, tax: dict(zip(cases, tokens, strict=True))[wanted, tax]
+
+
 BANK: dict[str, list[Seeded]] = {
     "check_language_consistency": [
         seeded("the digits of the answer", counts_the_answer),
@@ -298,5 +307,16 @@ BANK: dict[str, list[Seeded]] = {
             reporting(read=lambda run, key: sum(one[key] for one in run) / len(run)),
         ),
         seeded("only the first seed", reporting(first=True)),
+    ],
+    "check_tax_prediction": [
+        seeded("does not always make the answers shorter", predicting(-4, -4, -4)),
+        seeded("does not always make the answers longer", predicting(5, 4, 3)),
+        seeded("more than a chain brings", predicting(4, 3.5, -4)),
+        seeded("brings nothing and costs 0.2", predicting(4, -3, 4.5)),
+        seeded("signs are reversed", predicting(-4, 4, 4)),
+        seeded("you predict no change", predicting(4, 0, 0)),
+        seeded("the length, and not its change", predicting(11, 3, 3)),
+        seeded("size is too small", predicting(0.7, -0.5, -0.6)),
+        seeded("size is too large", predicting(40, -30, -40)),
     ],
 }

@@ -21,6 +21,7 @@ __all__ = ["R1_STUDIES"]
 
 R1_STUDIES: dict[str, Study] = {
     "r1/zero": zero.STUDY,
+    "r1/tax": zero.TAX_STUDY,
     "r1/aha": aha.STUDY,
     "r1/aha_sums": aha.SUMS_STUDY,
     "r1/sft_start": sft_start.STUDY,

@@ -25,7 +25,7 @@ from rlvr_lab.rewards.registry import make_reward
 from rlvr_lab.tasks.task import Answers, Problem, Verdict
 from rlvr_lab.tasks.worlds import make_task
 
-__all__ = ["GUESS", "STUDY", "VARIANTS", "ZeroConfig", "majority_vote"]
+__all__ = ["GUESS", "STUDY", "TAXES", "TAX_STUDY", "VARIANTS", "ZeroConfig", "majority_vote"]
 
 GUESS = 0.1
 """Probability that a blind guess at one of ten digits is correct, alone or by a majority of such guesses."""
@@ -154,6 +154,14 @@ both averages; no format reward; only the format reward; R1-Zero's own format ru
 with a hidden digit."""
 
 
+TAXES: dict[str, ZeroConfig] = {
+    "tax 0.2": ZeroConfig(rewards={"accuracy": 1.0, "tags": -0.2}),
+    "tax 0.8": ZeroConfig(rewards={"accuracy": 1.0, "tags": -0.8}),
+    "hidden, tax 0.2": ZeroConfig(**_HIDDEN, rewards={"accuracy": 1.0, "tags": -0.2}),
+}
+"""A chain costs something: less than it brings, more than it brings, and where it brings nothing."""
+
+
 def measure_zero(seeds: int, variants: Mapping[str, ZeroConfig], first: int) -> Iterator[Run]:
     """Each variant from the base of each seed; record 0 says in ``base_seed`` which pretraining made it.
 
@@ -175,3 +183,4 @@ def measure_zero(seeds: int, variants: Mapping[str, ZeroConfig], first: int) -> 
 STUDY = Study(
     "R1-Zero on the sums, and why it gets longer", VARIANTS, measure_zero, 5, "r1/zero", first=1
 )
+TAX_STUDY = Study("a tax on the chain of thought", TAXES, measure_zero, 5, "r1/tax", first=1)
