@@ -39,8 +39,8 @@ from rlvr_lab.checks.preferences import (
 from rlvr_lab.checks.run_reports import (
     check_diagnosis,
     check_random_reward,
-    check_weight_report,
     check_tax_prediction,
+    check_weight_report,
 )
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
 from rlvr_lab.checks.trust_region import (

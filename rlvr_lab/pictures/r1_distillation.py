@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plain_legend, plot_panels
+from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plot_panels
 
 __all__ = ["plot_against_cost", "plot_two_methods"]
 
@@ -35,18 +35,20 @@ def plot_against_cost(
 
 
 def plot_two_methods(
-    panels: Mapping[str, Mapping[str, Mapping[str, ArrayLike]]], units: Sequence[str]
+    panels: Mapping[str, Mapping[str, Mapping[str, ArrayLike]]],
+    units: Sequence[str],
+    xlim: tuple[float, float] | None = None,
 ) -> Figure:
     """Two or more methods side by side: a panel for each title, a row for each case, a marker for each method.
 
     Args:
         panels: title → case → method → its values, one per seed, or one number.
         units: of each panel's x axis.
+        xlim: of all panels.
     """
-    figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=2.9)
-    colours = [COLOURS["reward"], COLOURS["policy"], COLOURS["reference"]]
+    figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=3.0)
+    colours, named = [COLOURS["policy"], COLOURS["reward"], COLOURS["reference"]], {}
     for ax, (title, cases), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
-        named: set[str] = set()
         for row, methods in enumerate(reversed(cases.values())):
             for k, (method, values) in enumerate(methods.items()):
                 values = np.atleast_1d(np.asarray(values, dtype=float))
@@ -54,12 +56,13 @@ def plot_two_methods(
                 one = {"color": colours[k], "marker": "os^"[k], "linestyle": ""}
                 if len(values) > 1:
                     ax.plot(values, np.full(len(values), y), **one, alpha=0.3, markersize=4)
-                name = None if method in named else method
-                ax.plot([values.mean()], [y], **one, markersize=7, label=name)
-                named.add(method)
+                named[method] = ax.plot([values.mean()], [y], **one, markersize=7)[0]
         ax.set_yticks(range(len(cases)), list(cases)[::-1])
         ax.set(title=title, xlabel=unit, ylim=(-0.6, len(cases) - 0.4))
+        if xlim:
+            ax.set_xlim(xlim)
         ax.tick_params(axis="y", labelcolor=INK)
         ax.grid(axis="y", visible=False)
-        plain_legend(ax, loc="lower left")
+    place = {"loc": "outside lower center", "ncols": len(named), "frameon": False}
+    figure.legend(named.values(), list(named), **place)
     return figure

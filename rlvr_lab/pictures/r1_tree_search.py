@@ -27,6 +27,7 @@ def plot_solved(
     xlabel: str,
     looks: Mapping[str, tuple[str, str]],
     guess: Mapping[str, ArrayLike],
+    replicates: str = "seeds",
 ) -> Figure:
     """A panel for each title → label → solved share, over a logarithmic axis.
 
@@ -36,8 +37,9 @@ def plot_solved(
         xlabel: what they are.
         looks: label → (meaning of ``COLOURS``, line style).
         guess: title → [X], what blind guessing solves.
+        replicates: what the rows are, when not seeds.
     """
-    figure, axes = new_figure(1, len(panels), width=4.7 * len(panels), height=3.9)
+    figure, axes = new_figure(1, len(panels), width=max(7.5, 4.7 * len(panels)), height=3.9)
     named = {}
     for ax, (title, bands) in zip(np.ravel(axes), panels.items(), strict=True):
         for label, curves in bands.items():
@@ -45,7 +47,7 @@ def plot_solved(
             if np.ndim(curves) == 1:
                 ax.plot(x, curves, color=COLOURS[colour], linestyle=style, linewidth=2, label=label)
             else:
-                plot_band(curves, ax, label, colour, x, style)
+                plot_band(curves, ax, label, colour, x, style, replicates=replicates)
         ax.plot(x, guess[title], ":", color=INK, linewidth=1.5, label="blind guessing")
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(list(x)))
@@ -55,7 +57,9 @@ def plot_solved(
         if ax.get_legend():
             ax.get_legend().remove()
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(named.values(), list(named), loc="outside lower center", ncols=3, frameon=False)
+    columns = min(3, len(panels) + 1)
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    figure.legend(named.values(), list(named), **place)
     return figure
 
 

@@ -25,5 +25,5 @@ def test_two_methods_stand_in_one_row_of_each_case() -> None:
     drawn = [([*map(float, x.get_xdata())], round(float(x.get_ydata()[0]), 6)) for x in ax.lines]
     assert drawn == [([0.5], 0.1), ([0.1, 0.3], 1.1), ([0.2], 1.1), ([0.8, 1.0], 0.9), ([0.9], 0.9)]
     # The methods are named once, in whichever row they first appear.
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    names = [text.get_text() for text in ax.figure.legends[0].get_texts()]
     assert names == ["RL", "distilled"]

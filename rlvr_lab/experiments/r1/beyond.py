@@ -39,6 +39,7 @@ __all__ = [
     "VARIANTS",
     "BeyondConfig",
     "count_ways",
+    "deep_counts",
     "deep_curve",
     "how_solved",
     "measure_beyond",
@@ -210,6 +211,28 @@ def how_solved(
     return dict(zip(names, np.array(rows).T, strict=True))
 
 
+def deep_counts(run: Run, step: int, where: str, chains: bool = True) -> list[int]:
+    """Correct answers of ``deep_samples`` to each problem of one class, at the first or the last step.
+
+    Args:
+        run: one table.
+        step: 0 or the last.
+        where: ``words`` or ``neither``.
+        chains: count only correct answers that have a chain.
+
+    Raises:
+        ValueError: when ``where`` is another class, or the step has no such answers.
+    """
+    if where not in HARD:
+        raise ValueError(f"where: must be one of {', '.join(HARD)}, got {where!r}")
+    record = _at(run, step)
+    counts = record["deep_chains" if chains else "deep_correct"]
+    if counts is None:
+        raise ValueError(f"step: there are no such answers at step {step}")
+    kinds = [kind for kind in record["solved_in"] if kind in HARD]
+    return [count for count, kind in zip(counts, kinds, strict=True) if kind == where]
+
+
 def deep_curve(
     runs: Iterable[Run], step: int, ks: list[int], where: str, chains: bool = True
 ) -> Float[ndarray, "S K"]:
@@ -219,24 +242,16 @@ def deep_curve(
         runs: S runs.
         step: 0 or the last.
         ks: numbers of answers, up to ``deep_samples``.
-        where: ``words`` or ``neither``.
-        chains: count only correct answers that have a chain, so that a lucky guess does not count.
+        where: as of ``deep_counts``.
+        chains: as of ``deep_counts``.
 
     Raises:
-        ValueError: when ``where`` is another class, or the step has no such answers.
+        ValueError: see ``deep_counts``.
     """
-    if where not in HARD:
-        raise ValueError(f"where: must be one of {', '.join(HARD)}, got {where!r}")
     rows = []
     for run in runs:
-        record = _at(run, step)
-        counts = record["deep_chains" if chains else "deep_correct"]
-        if counts is None:
-            raise ValueError(f"step: there are no such answers at step {step}")
-        kinds = [kind for kind in record["solved_in"] if kind in HARD]
-        own = [c for c, kind in zip(counts, kinds, strict=True) if kind == where]
-        n = run.config.deep_samples
-        rows.append([np.mean([pass_at_k(n, c, k) for c in own]) for k in ks])
+        counts, n = deep_counts(run, step, where, chains), run.config.deep_samples
+        rows.append([np.mean([pass_at_k(n, c, k) for c in counts]) for k in ks])
     return np.array(rows)
 
 

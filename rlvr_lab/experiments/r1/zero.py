@@ -150,8 +150,8 @@ VARIANTS: dict[str, ZeroConfig] = {
     "hidden_tags": ZeroConfig(**_HIDDEN, **_TAGS),
 }
 """R1-Zero itself (GRPO, 1/|o|) and its controls: the constant average; a verifier that wants a hidden digit, under
-both averages; no format reward; only the format reward; R1-Zero's own format rule, which asks for the tags, with the sum and
-with a hidden digit."""
+both averages; no format reward; only the format reward; the paper's format rule, which asks for the tags, with the
+sum and with a hidden digit."""
 
 
 TAXES: dict[str, ZeroConfig] = {
