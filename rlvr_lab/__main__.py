@@ -17,7 +17,7 @@ from rlvr_lab.experiments.coverage import VARIANTS, record_coverage
 from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.pretraining import PretrainingFailed
-from rlvr_lab.experiments.studies import STUDIES
+from rlvr_lab.experiments.studies import STUDIES, parallel_runs
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "--first", type=int, help="the first seed; default: as the course records it"
     )
     command.add_argument("--only", nargs="+", metavar="VARIANT", help="only these variants")
+    what = "seeds that run at the same time, each in a process with one thread"
+    command.add_argument("--workers", type=int, default=1, help=what)
     command.add_argument("--out", type=Path, help="default: the study's file in data/runs")
     what = "which problems a model can solve at all, before and after RL"
     command = add("coverage", _coverage, what, tables=6)
@@ -244,7 +246,11 @@ def _measure(options: argparse.Namespace) -> int:
     seeds = study.seeds if options.seeds is None else options.seeds
     first = study.first if options.first is None else options.first
     runs: list[Run] = []
-    for run in tqdm(study.runs(seeds, first, options.only), unit="run"):
+    if options.workers > 1:
+        measured = parallel_runs(options.study, seeds, first, options.only, options.workers)
+    else:
+        measured = study.runs(seeds, first, options.only)
+    for run in tqdm(measured, unit="run"):
         runs.append(run)
         Recording(runs, options.command).save(out)
     print(f"recording: {out}")

@@ -1,5 +1,11 @@
 """The comparisons of several variants that the command line can record again."""
 
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
 from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
 from rlvr_lab.experiments.critics import CRITICS, measure_critics
 from rlvr_lab.experiments.kl_runs import (
@@ -12,8 +18,9 @@ from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
+from rlvr_lab.records.runs import Run
 
-__all__ = ["STUDIES"]
+__all__ = ["STUDIES", "parallel_runs"]
 
 
 STUDIES = {
@@ -42,3 +49,34 @@ STUDIES = {
     **R1_STUDIES,
 }
 """Name → study; ``python -m rlvr_lab record <name>`` records it. A case study's names begin with its own."""
+
+
+def parallel_runs(
+    name: str, seeds: int, first: int, only: list[str] | None, workers: int
+) -> Iterator[Run]:
+    """The runs of a study with several seeds at the same time, in the order of the seeds.
+
+    A seed makes its own bases, so two processes never write the same one.
+
+    Args:
+        name: of the study.
+        seeds: how many.
+        first: the first seed.
+        only: as of ``Study.runs``.
+        workers: processes, with one thread each.
+
+    Raises:
+        ValueError: for no seeds, or as of ``Study.runs``.
+    """
+    STUDIES[name].runs(seeds, first, only)  # refuses an unknown variant before any work
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
+    with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
+        waiting = [pool.submit(_one_seed, name, first + i, only) for i in range(seeds)]
+        for done in waiting:
+            yield from done.result()
+
+
+def _one_seed(name: str, seed: int, only: list[str] | None) -> list[Run]:
+    return list(STUDIES[name].runs(1, seed, only))

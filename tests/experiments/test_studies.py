@@ -58,14 +58,25 @@ def test_an_unknown_variant_is_named(study: None, tmp_path: Path, capsys) -> Non
     assert not (tmp_path / "x.json").exists()
 
 
-IN_PREPARATION = {
-    *("r1/sft_start", "r1/language", "r1/distillation", "r1/beyond", "r1/spurious", "r1/drift"),
-    "r1/tree_search_model",
-}
-"""Studies that no notebook reads yet."""
+def test_seeds_in_parallel_give_the_same_runs(tmp_path: Path) -> None:
+    outs = [tmp_path / "one.json", tmp_path / "two.json"]
+    for workers, out in zip(("1", "2"), outs, strict=True):
+        words = ["record", "r1/tree_search", "--seeds", "2", "--only", "uct even 2"]
+        assert main([*words, "--workers", workers, "--out", str(out)]) == 0
+    one, two = (Recording.load(out).runs for out in outs)
+    assert [run.config.seed for run in two] == [1, 2]
+    assert [(run.config, run.records) for run in one] == [(run.config, run.records) for run in two]
 
 
-@pytest.mark.parametrize("name", [name for name in STUDIES if name not in IN_PREPARATION])
+def test_bad_settings_are_named_before_any_process_starts(tmp_path: Path, capsys) -> None:
+    words = ["record", "r1/tree_search", "--workers", "2", "--out", str(tmp_path / "x.json")]
+    assert main([*words, "--only", "three"]) == 2
+    assert "only: 'three' is none of" in capsys.readouterr().err
+    assert main([*words, "--seeds", "0"]) == 2
+    assert "seeds: need at least 1, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_starts_with_its_first_variant_and_seed(name: str, monkeypatch) -> None:
     """``measure`` takes the variants, and the first seed, in this order."""
     found = STUDIES[name]
