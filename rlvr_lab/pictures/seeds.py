@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter
+from matplotlib.ticker import Formatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band, plot_guessing
@@ -96,6 +96,7 @@ def plot_effects(
     ax.set_yticks(range(len(names)), names[::-1])
     ax.set_ylim(-0.5, len(names) - 0.35)
     ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.set_xlabel(unit)
     return ax
 

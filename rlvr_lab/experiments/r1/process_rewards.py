@@ -7,7 +7,7 @@ or minimum over the steps), and whether the outcome is rewarded too. Recorded by
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -263,7 +263,6 @@ def measure_process_rewards(
     seeds: int,
     variants: Mapping[str, ProcessConfig] = VARIANTS,
     first: int = 0,
-    base: Callable[[int], Policy] = sums_base,
 ) -> Iterator[Run]:
     """The variants for each seed, which has its own base, labels and problems.
 
@@ -279,7 +278,7 @@ def measure_process_rewards(
         for variant in variants.values():
             config = replace(variant, seed=seed, table=seed)
             key = (config.judge, config.label_chains, config.label_flip, config.fit_steps)
-            policy = base(seed)
+            policy = sums_base(seed)[0]
             if key not in judges:
                 judges[key] = fitted_judge(config, policy, make_task(config.world))
             judge = judges[key]

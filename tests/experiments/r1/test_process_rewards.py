@@ -128,7 +128,8 @@ def test_each_seed_has_its_own_base_and_alike_variants_one_judge(base, monkeypat
     small = {name: replace(VARIANTS[name], **SMALL) for name in chosen}
     small["more"] = replace(small["prm_mean"], label_chains=9, steps=1)
     small["flipped"] = replace(small["prm_mean"], label_flip=1.0, steps=1)
-    runs = list(measure_process_rewards(2, small, 4, own))
+    monkeypatch.setattr(process_rewards, "sums_base", lambda seed: (own(seed), seed))
+    runs = list(measure_process_rewards(2, small, 4))
     assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4)] * 6 + [(5, 5)] * 6
     assert sorted(set(bases)) == [4, 5]
     assert [(named, n) for _, named, n in fits] == [
@@ -148,7 +149,7 @@ def test_each_seed_has_its_own_base_and_alike_variants_one_judge(base, monkeypat
     with pytest.raises(ValueError, match="step: no answers were kept of step 1"):
         texts_at(runs[0], 1)
     with pytest.raises(ValueError, match="seeds: need at least 1, got 0"):
-        next(measure_process_rewards(0, small, 1, own))
+        next(measure_process_rewards(0, small, 1))
 
 
 def test_records_say_what_the_texts_say(base) -> None:
