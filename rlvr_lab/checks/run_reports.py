@@ -198,10 +198,8 @@ check_tax_prediction = Check(
         "RL does not always make the answers longer. Compare the tax with what a chain brings": (
             lambda wanted, tax: abs(_growth(wanted, tax))
         ),
-        "a tax of 0.8 is more than a chain brings: even a chain that is always correct earns 0.9 more "
-        "than a guess, and the base's chains are not": lambda wanted, tax: _growth(
-            wanted, 0.2 if wanted == "sum" else tax
-        ),
+        "a tax of 0.8 is more than a chain brings: the base's chains earn 0.7 - 0.1 = 0.6 more than "
+        "a guess": lambda wanted, tax: _growth(wanted, 0.2 if wanted == "sum" else tax),
         "where the verifier wants a hidden digit, a chain brings nothing and costs 0.2": (
             lambda wanted, tax: _growth("sum", tax)
         ),
