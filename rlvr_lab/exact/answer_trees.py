@@ -10,7 +10,7 @@ spread over the b − 1 incorrect tokens decides what a search meets:
 """
 
 from collections.abc import Sequence
-from math import comb
+from math import comb, isinf
 from typing import Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ class AnswerTree:
         p: probability of the first token; of the correct one in ``even``.
         spread: of the remaining mass.
         noise: std of the normal noise on the value; the value without noise is 1 while a prefix is correct
-            and 0 afterwards.
+            and 0 afterwards; with infinite noise it is the same for each prefix.
         seed: of the problems and the noise.
 
     Raises:
@@ -78,7 +78,9 @@ class AnswerTree:
         depth = [len(prefix) for prefix in prefixes]
         correct = [self._correct(int(p), x) for p, x in zip(problems, prefixes, strict=True)]
         value = np.array(correct, dtype=float)
-        if self.noise:
+        if isinf(self.noise):
+            value = np.zeros(len(prefixes))
+        elif self.noise:
             value = value + self.noise * self.rng.standard_normal(len(value))
         return self.prior[np.asarray(problems), depth], value
 

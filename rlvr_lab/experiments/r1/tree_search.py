@@ -3,6 +3,7 @@
 Recorded by ``python -m rlvr_lab record r1/tree_search``.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -38,7 +39,7 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
         method: ``uct`` and ``puct`` with rollouts; ``value`` (PUCT with a value of each prefix).
         branching: b.
         spread: of the mass of the incorrect tokens.
-        auc: of the value; 1 is exact, and only ``value`` uses it.
+        auc: of the value; 1 is exact, 0.5 is the same value for each prefix; only ``value`` uses it.
         p: probability of the first token.
         problems: K.
 
@@ -59,7 +60,7 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "problems")
-        self.require("auc", 0.5 < self.auc <= 1, "above 0.5 and at most 1")
+        self.require("auc", 0.5 <= self.auc <= 1, "at least 0.5 and at most 1")
 
     @property
     def exploration(self) -> float:
@@ -68,7 +69,8 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
 
     def run(self) -> Run:
         """Search, and record the solved share at each budget."""
-        noise = 0.0 if self.auc == 1 else noise_for(self.auc)
+        ends = {0.5: math.inf, 1.0: 0.0}
+        noise = ends[self.auc] if self.auc in ends else noise_for(self.auc)
         trees = AnswerTree(
             self.problems, self.branching, self.steps, self.p, self.spread, noise, self.seed
         )
@@ -87,7 +89,7 @@ VARIANTS: dict[str, AnswerTreeConfig] = {
 """Method, spread and branching → configuration; further ``value <AUC>`` at b = 8 with a rival."""
 VARIANTS |= {
     f"value {auc:g}": AnswerTreeConfig(method="value", branching=8, spread="rival", auc=auc)
-    for auc in (*AUCS, 1.0)
+    for auc in (*AUCS, 1.0, 0.5)
 }
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+
 from rlvr_lab.exact.search import Found, SearchRule, beam_search, sample_answers, search
 from rlvr_lab.experiments.r1.policy_tree import (
     CHAIN,
@@ -54,7 +56,7 @@ class ModelSearchConfig(RunConfig, kind="r1-model-search"):
     Attributes:
         method: ``sampling`` (T = 1); ``beam``; ``uct`` and ``puct`` with rollouts; ``value`` (PUCT with a
             value of each prefix and without rollouts).
-        value: ``exact``, or ``learned`` from outcomes.
+        value: ``exact``, ``learned`` from outcomes, or ``constant``, the same for each prefix.
         answers: that the learned value was fitted to.
         problems: K.
         exploration: c.
@@ -68,7 +70,7 @@ class ModelSearchConfig(RunConfig, kind="r1-model-search"):
     """
 
     method: Literal["sampling", "beam", "uct", "puct", "value"] = "sampling"
-    value: Literal["none", "exact", "learned"] = "none"
+    value: Literal["none", "exact", "learned", "constant"] = "none"
     answers: int = 0
     problems: int = 48
     exploration: float = 1.0
@@ -140,6 +142,8 @@ class Replicate:
             return None
         if config.value == "exact":
             return self.tree.exact_value
+        if config.value == "constant":
+            return lambda problems, prefixes: np.zeros(len(prefixes))
         _, batch, outcomes = answers_of(self.policy, config.answers, self.seed)
         model = ScalarModel.from_policy(self.policy)
         steps = fitting_steps(config.answers)
@@ -159,6 +163,7 @@ VARIANTS: dict[str, ModelSearchConfig] = {
     "puct": ModelSearchConfig("puct"),
     "exact": ModelSearchConfig("value", "exact"),
     **{f"learned {n}": ModelSearchConfig("value", "learned", n) for n in ANSWERS},
+    "constant": ModelSearchConfig("value", "constant"),
 }
 """What is recorded; ``learned N``: a value model that was fitted to N answers of the base."""
 

@@ -71,6 +71,24 @@ def test_the_noise_is_that_of_the_auc(monkeypatch) -> None:
     assert round(found[0], 2) == 1.0
 
 
+def test_a_value_of_auc_one_half_is_the_same_for_each_prefix(monkeypatch) -> None:
+    found = []
+
+    def fake(trees, *given):
+        right = tuple(int(token) for token in trees.correct[0, :2])
+        wrong = (right[0], (right[1] + 1) % trees.branching)
+        found.extend(trees.expand([0, 0], [right, wrong])[1].tolist())
+        return FOUND
+
+    monkeypatch.setattr(tree_search, "search", fake)
+    AnswerTreeConfig(method="value", auc=0.5, branching=4, problems=3).run()
+    assert found[0] == found[1] and np.isfinite(found).all()
+    AnswerTreeConfig(method="value", auc=1.0, branching=4, problems=3).run()
+    assert found[2:] == [1.0, 0.0]
+    with pytest.raises(ValueError, match="auc: must be at least"):
+        AnswerTreeConfig(method="value", auc=0.4)
+
+
 def test_runs_are_found_by_their_settings() -> None:
     variants = {
         "a": AnswerTreeConfig("puct", problems=2, steps=2),
@@ -172,6 +190,7 @@ def test_the_auc_of_an_exact_value_is_1(tree: PolicyTree) -> None:
         (ModelSearchConfig("uct"), "search"),
         (ModelSearchConfig("puct"), "search"),
         (ModelSearchConfig("value", "exact"), "search"),
+        (ModelSearchConfig("value", "constant"), "search"),
         (ModelSearchConfig("value", "learned", 64), "search"),
     ],
 )
@@ -202,6 +221,8 @@ def test_the_named_method_searches_the_answers_of_the_model(
     assert (value is None) == (config.value == "none")
     if config.value == "exact":
         assert value == lab.tree.exact_value
+    if config.value == "constant":
+        assert value([0, 1], [(1,), (1, 2)]).tolist() == [0.0, 0.0]
     assert fitted == ([(64, 8, 7)] if config.value == "learned" else [])
     assert [r["solved"] for r in run.records[:2]] == [0.3333, 0.6667]
     assert [r["cached"] for r in run.records[:2]] == [0.6667, 0.6667]
