@@ -103,12 +103,28 @@ def test_the_first_token_is_read_exactly() -> None:
     assert think_probability(policy, prompts) == pytest.approx(sum(expected) / 2, abs=1e-6)
 
 
-def test_each_seed_has_its_base_and_each_variant_its_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_distance_counts_both_directions() -> None:
+    one, other = load_policy("sums", "cpu"), load_policy("sums", "cpu")
+    with torch.no_grad():
+        next(iter(other.model.parameters()))[0, 0] += 0.5
+    assert spurious.distance(one, other) == pytest.approx(0.5)
+    assert spurious.distance(other, one) == pytest.approx(0.5)
+
+
+def test_each_seed_has_its_base_and_each_variant_its_prior(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
     asked = []
 
     def base(seed: int, prior: str):
         asked.append((seed, prior))
-        return load_policy("sums", "cpu")
+        policy = load_policy("sums", "cpu")
+        if prior == "chains":
+            with torch.no_grad():
+                policy.model.lm_head.weight.mul_(0.5)
+            policy.save(tmp_path / "other")
+            policy = load_policy(tmp_path / "other", "cpu")
+        return policy
 
     monkeypatch.setattr(spurious, "prior_base", base)
     small = replace(SpuriousConfig(), **{**SMALL, "steps": 1, "every": 1})
@@ -118,6 +134,8 @@ def test_each_seed_has_its_base_and_each_variant_its_prior(monkeypatch: pytest.M
     assert [(run.config.seed, run.config.table) for run in runs] == [(3, 3)] * 3 + [(4, 4)] * 3
     assert [run.config.prior for run in runs[:3]] == ["guesses", "chains", "guesses"]
     assert runs[0].records == runs[2].records, "each run starts from the base again"
+    think = [run.records[0]["think"] for run in runs[:2]]
+    assert abs(think[0] - think[1]) > 0.01, "the second variant starts from its own base"
 
 
 def test_the_second_base_is_the_first_one_taught(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
