@@ -222,7 +222,9 @@ def test_the_named_method_searches_the_answers_of_the_model(
     if config.value == "exact":
         assert value == lab.tree.exact_value
     if config.value == "constant":
-        assert value([0, 1], [(1,), (1, 2)]).tolist() == [0.0, 0.0]
+        prefixes = [(tree.policy.tokenizer.convert_tokens_to_ids("<think>"),), (1, 2)]
+        assert lab.tree.exact_value([0, 1], prefixes).tolist() == [1.0, 0.0]
+        assert value([0, 1], prefixes).tolist() == [0.0, 0.0]
     assert fitted == ([(64, 8, 7)] if config.value == "learned" else [])
     assert [r["solved"] for r in run.records[:2]] == [0.3333, 0.6667]
     assert [r["cached"] for r in run.records[:2]] == [0.6667, 0.6667]
