@@ -107,16 +107,19 @@ def test_slips_and_their_waits_are_counted_by_hand() -> None:
     texts = ["<think>73wait20</think>=0", "<think>73wait31</think>=1", "<think>731</think>=1"]
     texts += [
         "<think>72wait20</think>=0",
+        "<think>72wait20</think>=0",
         "<think>720</think>=0",
         "=0",
         "<think>72wait31</think>=1",
     ]
-    verdicts = grade(Sums(), [problem], texts, [False] * 7)
-    found = AhaSumsConfig().describe([problem], batch_of(texts, 7), verdicts)
-    assert found["accuracy"] == 4 / 7 and found["waits"] == 4 / 7
-    assert (found["slips"], found["correct_steps"]) == (3, 9)
-    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 2)
-    assert found["repaired"] == found["spoiled"] == 1
+    verdicts = grade(Sums(), [problem], texts, [False] * 8)
+    found = AhaSumsConfig().describe([problem], batch_of(texts, 8), verdicts)
+    assert found["accuracy"] == 5 / 8 and found["waits"] == 5 / 8
+    assert (found["slips"], found["correct_steps"]) == (3, 11)
+    assert (found["waits_after_slip"], found["waits_after_correct"]) == (2, 3)
+    assert (
+        found["repaired"] == 1 and found["spoiled"] == 1
+    )  # of the three doubted, two stay correct
 
 
 @pytest.mark.parametrize(("kind", "world"), [(AhaConfig, "codes"), (AhaSumsConfig, "sums")])

@@ -169,6 +169,14 @@ def test_records_say_what_the_texts_say(base) -> None:
     assert found["score"] == pytest.approx(np.mean(means))
     assert found["truncated"] == float(answers.batch.truncated.float().mean())
     assert found["auc"] == 1.0
+
+    class Flat(ExactSteps):
+        def scores(self, answers):
+            return torch.full_like(super().scores(answers), 0.25)
+
+    flat_judge = ProcessReward(Flat(number_ids(base.tokenizer)), "mean")
+    other = describe_steps(answers, flat_judge, state.policy)
+    assert other["believed"] == 0.25 and other["steps_right"] == found["steps_right"]
     none = describe_steps(answers, None, state.policy)
     assert none["steps_right"] == found["steps_right"] and none["score"] is None
 
@@ -215,6 +223,8 @@ def test_a_choice_among_n_by_hand() -> None:
     right = (given == np.array([["3"], ["2"]])).astype(float)
     assert majority_of(given, right, 4) == (1 + 0.5) / 2
     assert majority_of(given, right, 2) == (1 + 0 + 0.5 + 0.5) / 4
+    beside_silence = majority_of(np.array([["3", ""]]), np.array([[1.0, 0.0]]), 2)
+    assert beside_silence == 1.0, "an answer without a number does not vote"
     silent = np.array([["", ""]])
     assert majority_of(silent, np.zeros((1, 2)), 2) == 0.0
     for choose, values in ((best_of, scores), (majority_of, given)):

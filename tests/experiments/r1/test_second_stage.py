@@ -178,8 +178,12 @@ def test_all_variants_start_from_the_same_policy_with_the_reward_model_of_their_
         starts.append(seed)
         return load_policy("sums", "cpu")
 
+    def forbidden(*given):
+        raise AssertionError("stage 2 starts from the courteous policy")
+
     monkeypatch.setattr(second_stage, "fit_style", fitted)
     monkeypatch.setattr(second_stage, "courteous_start", start)
+    monkeypatch.setattr(second_stage, "sums_base", forbidden)
     few = {name: replace(VARIANTS[name], **SMALL) for name in ("correct", "style", "rule")}
     runs = list(second_stage.measure_second_stage(2, few, 4))
     assert asked == [4, 5] and set(starts) == {4, 5}
@@ -187,6 +191,7 @@ def test_all_variants_start_from_the_same_policy_with_the_reward_model_of_their_
     assert all(run.config.table == run.config.seed for run in runs)
     assert all(run.records[0]["rm_accuracy"] == 0.75 for run in runs)
     assert len({run.records[0]["accuracy"] for run in runs[:3]}) == 1
+    assert all(run.records[0]["score"] > 1 for run in runs), "the style is scored by the model"
     assert runs[0].records[1]["accuracy"] != runs[1].records[1]["accuracy"] or (
         runs[0].records[1]["entropy"] != runs[1].records[1]["entropy"]
     )
