@@ -10,7 +10,7 @@ spread over the b − 1 incorrect tokens decides what a search meets:
 """
 
 from collections.abc import Sequence
-from math import comb, isinf
+from math import comb, inf, isinf
 from typing import Literal
 
 import numpy as np
@@ -130,12 +130,14 @@ def noise_for(auc: float) -> float:
 
     AUC = Φ(1 / (√2·σ)), so σ = 1 / (√2·Φ⁻¹(AUC)).
 
+    It is 0 for an AUC of 1 and infinite for 0.5.
+
     Raises:
-        ValueError: unless 0.5 < ``auc`` < 1.
+        ValueError: unless 0.5 ≤ ``auc`` ≤ 1.
 
     >>> round(noise_for(0.76), 2)
     1.0
     """
-    if not 0.5 < auc < 1:
-        raise ValueError(f"auc: must lie strictly between 0.5 and 1, got {auc}")
-    return float(1 / (2**0.5 * norm.ppf(auc)))
+    if not 0.5 <= auc <= 1:
+        raise ValueError(f"auc: must lie between 0.5 and 1, got {auc}")
+    return float(1 / (2**0.5 * norm.ppf(auc))) if auc > 0.5 else inf

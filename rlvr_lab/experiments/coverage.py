@@ -45,6 +45,7 @@ __all__ = [
     "balance",
     "calibration",
     "confirmation",
+    "kept_at",
     "measure_answers",
     "pass_curve",
     "record_coverage",
@@ -243,6 +244,24 @@ def solved(recording: Recording, where: str, k: int | None = None) -> Float[ndar
             row.append(np.mean([pass_at_k(n, c, k or n) for c in counts]))
         rows.append(row)
     return np.array(rows)
+
+
+def kept_at(recording: Recording, level: float, where: str = "words") -> Float[ndarray, " S"]:
+    """``solved`` of one class when pass@1 first reaches a level, linear between two tests, for each run.
+
+    Raises:
+        ValueError: when a run stays below the level, or starts at it.
+    """
+    found = []
+    for once, kept in zip(solved(recording, "all", 1), solved(recording, where), strict=True):
+        above = np.flatnonzero(once >= level)
+        if not len(above) or above[0] == 0:
+            raise ValueError(
+                f"level: pass@1 goes from {once[0]:.2f} to {once.max():.2f}, not across {level}"
+            )
+        between = slice(above[0] - 1, above[0] + 1)
+        found.append(np.interp(level, once[between], kept[between]))
+    return np.array(found)
 
 
 def balance(recording: Recording) -> dict[str, Float[ndarray, "S T"]]:

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.seeds import effect_row, plot_effects
-from rlvr_lab.pictures.style import COLOURS, INK, axes_or_new, new_figure, plain_legend
+from rlvr_lab.pictures.seeds import effect_row
+from rlvr_lab.pictures.style import COLOURS, INK, axes_or_new, plain_legend
 
-__all__ = ["plot_language_choice", "plot_weights"]
+__all__ = ["plot_language_choice"]
 
 
 def plot_language_choice(
@@ -41,18 +39,3 @@ def plot_language_choice(
     ax.grid(axis="y", visible=False)
     plain_legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
-
-
-def plot_weights(mixing: Mapping[str, ArrayLike], cost: Mapping[str, ArrayLike]) -> Figure:
-    """What a consistency reward does to mixing (left) and to the accuracy, paired by seed (right).
-
-    Args:
-        mixing: reward → [S], share of chains in both languages.
-        cost: reward → [S], accuracy minus that without a consistency reward.
-    """
-    rows = max(len(mixing), len(cost))
-    figure, (left, right) = new_figure(1, 2, width=10, height=1.2 + 0.5 * rows)
-    plot_effects(mixing, "share of chains in both languages", left, dict.fromkeys(mixing, "wrong"))
-    plot_effects(cost, "accuracy − accuracy without the reward", right)
-    left.set_xlim(-0.02, max(1.0, *(float(np.max(values)) for values in mixing.values())))
-    return figure

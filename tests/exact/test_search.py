@@ -177,7 +177,7 @@ def test_the_ceiling_of_a_limit_on_extensions() -> None:
         (lambda: AnswerTree(1, 1), "branching"),
         (lambda: AnswerTree(1, 2, p=1.0), "p"),
         (lambda: AnswerTree(1, 2, spread="odd"), "spread"),
-        (lambda: noise_for(0.5), "auc"),
+        (lambda: noise_for(0.4), "auc"),
         (lambda: SearchRule(leaf="hope"), "leaf"),
         (lambda: SearchRule(exploration=0), "exploration"),
         (lambda: search(Table({}, {}, set()), 0, 9, SearchRule()), "count"),

@@ -14,6 +14,7 @@ from rlvr_lab.experiments.coverage import (
     balance,
     calibration,
     confirmation,
+    kept_at,
     measure_answers,
     pass_curve,
     record_coverage,
@@ -128,6 +129,12 @@ def test_curves_read_the_counts() -> None:
     np.testing.assert_allclose(solved(recording, "words"), [[1, 0]] * 2)
     np.testing.assert_allclose(solved(recording, "neither"), [[0, 1]] * 2)
     np.testing.assert_allclose(solved(recording, "all", k=1), [[7 / 16, 9 / 16]] * 2)
+    # pass@1 rises from 7/16 to 9/16: at 1/2, half way, half of the words-only problems are left.
+    np.testing.assert_allclose(kept_at(recording, 0.5), [0.5] * 2)
+    np.testing.assert_allclose(kept_at(recording, 15 / 32, "neither"), [0.25] * 2)
+    for level in (0.4, 0.6):
+        with pytest.raises(ValueError, match="level: pass@1 goes from"):
+            kept_at(recording, level)
     found = {name: values[0].tolist() for name, values in balance(recording).items()}
     assert found == {"lost": [0, -0.25], "found": [0, 0.25], "rest": [0, 0], "net": [0, 0]}
     with pytest.raises(ValueError, match=r"step: .*0, 20.* not 7"):

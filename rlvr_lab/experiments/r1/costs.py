@@ -10,7 +10,9 @@ from rlvr_lab.records.runs import Run
 
 __all__ = ["Costs", "at_cost", "cost_of", "costs"]
 
-Costs = Literal["trained_tokens", "sampled_tokens", "flops", "with_sampling", "with_teacher"]
+Costs = Literal[
+    "trained_tokens", "sampled_tokens", "flops", "with_sampling", "sampling_first", "with_teacher"
+]
 
 
 def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarray, " T"]:
@@ -19,7 +21,8 @@ def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarr
     Args:
         run: one student.
         what: ``trained_tokens``; ``sampled_tokens``; ``flops`` of the student; ``with_sampling`` adds the
-            sampling of the teacher; ``with_teacher`` adds the RL of the teacher too, where the traces
+            sampling of the teacher, each trace when it is first used; ``sampling_first`` adds all of it before
+            the first step; ``with_teacher`` adds the RL of the teacher too, where the traces
             come from the teacher after its RL.
         teachers: the runs of the teachers, for ``with_teacher``.
 
@@ -28,7 +31,8 @@ def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarr
     """
     if what in ("trained_tokens", "sampled_tokens", "flops"):
         return run.curve(what)
-    total = run.curve("flops") + run.curve("teacher_flops")
+    sampling = run.curve("teacher_flops")
+    total = run.curve("flops") + (sampling[-1] if what == "sampling_first" else sampling)
     if what == "with_teacher" and run.config.learns_from == "teacher":
         seed = run.config.seed
         own = [teacher for teacher in teachers if teacher.config.seed == seed]

@@ -3,7 +3,6 @@
 Recorded by ``python -m rlvr_lab record r1/tree_search``.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -69,8 +68,7 @@ class AnswerTreeConfig(RunConfig, kind="r1-answer-tree"):
 
     def run(self) -> Run:
         """Search, and record the solved share at each budget."""
-        ends = {0.5: math.inf, 1.0: 0.0}
-        noise = ends[self.auc] if self.auc in ends else noise_for(self.auc)
+        noise = noise_for(self.auc)
         trees = AnswerTree(
             self.problems, self.branching, self.steps, self.p, self.spread, noise, self.seed
         )

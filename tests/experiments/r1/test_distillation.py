@@ -231,6 +231,10 @@ def test_costs_are_added_up_and_read_off() -> None:
     assert costs(run, "flops").tolist() == [0, 10, 20]
     assert costs(run, "with_sampling").tolist() == [5, 15, 25]
     assert costs(run, "with_teacher", [other, teacher]).tolist() == [25, 35, 45]
+    later = made_up(2, learns_from="teacher")
+    later.records[0]["teacher_flops"] = 0  # traces are paid when they are used
+    assert costs(later, "with_sampling").tolist() == [0, 15, 25]
+    assert costs(later, "sampling_first").tolist() == [5, 15, 25]
     base = made_up(2, learns_from="teacher_base")
     assert costs(base, "with_teacher", [teacher]).tolist() == [5, 15, 25]
     with pytest.raises(ValueError, match="teachers: none of them has seed 2"):

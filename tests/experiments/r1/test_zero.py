@@ -7,7 +7,7 @@ import torch
 
 from rlvr_lab.experiments.r1 import zero
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
-from rlvr_lab.experiments.r1.zero import VARIANTS, ZeroConfig, majority_vote
+from rlvr_lab.experiments.r1.zero import TAXES, VARIANTS, ZeroConfig, majority_vote
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import load_policy
@@ -21,10 +21,10 @@ SMALL |= {"prompts_per_step": 4, "group_size": 8}
 PLAIN = {"optimizer": "sgd", "learning_rate": 0.1, "max_grad_norm": None}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, *TAXES])
 def test_the_named_variant_reaches_the_parameters(name: str) -> None:
     """One plain gradient step equals GRPO's, written apart, with this variant's answer, reward and average."""
-    config = replace(VARIANTS[name], **{**SMALL, **PLAIN}, seed=3)
+    config = replace({**VARIANTS, **TAXES}[name], **{**SMALL, **PLAIN}, seed=3)
     state = config.begin(load_policy("sums", "cpu"))
     experience = config.collect(state)
     batch, model = experience.batch, state.policy.model
@@ -37,6 +37,8 @@ def test_the_named_variant_reaches_the_parameters(name: str) -> None:
         right = formed and text[-1] == str(wanted) and text[-2] == "="
         tags = formed and "</think>" in text
         reward = {"no_format": right, "format_only": 0.1 * formed}
+        if "tax" in name:
+            reward[name] = right - float(name[-3:]) * tags
         other = right + 0.1 * (tags if "tags" in name else formed)
         rewards.append(float(reward.get(name, other)))
     advantages = group_advantages(torch.tensor(rewards), 8)
