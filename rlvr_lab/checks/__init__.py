@@ -2,11 +2,14 @@
 
 from rlvr_lab.checks.advantages import check_group_advantages, check_leave_one_out_advantages
 from rlvr_lab.checks.averages import check_averages, check_completion_mask, check_token_weights
+from rlvr_lab.checks.case_kimi import check_kimi_loss, check_log_z
+from rlvr_lab.checks.case_qwen3 import check_budget, check_forced_answer, check_fusion
 from rlvr_lab.checks.case_r1 import (
     check_language_consistency,
     check_process_rewards,
     check_sharpening,
 )
+from rlvr_lab.checks.distillation import check_distillation_cost, check_distillation_gradients
 from rlvr_lab.checks.expectations import check_expected_pull, check_std_multiplier
 from rlvr_lab.checks.gradients import (
     check_exact_variance,
@@ -15,7 +18,17 @@ from rlvr_lab.checks.gradients import (
     check_reward_to_go,
     check_softmax_gradient,
 )
+from rlvr_lab.checks.kimi_runs import (
+    check_guess_filter,
+    check_length_prediction,
+    check_utilisation,
+)
 from rlvr_lab.checks.kl import check_k3, check_k3_gradient, check_kl_directions
+from rlvr_lab.checks.length_rewards import (
+    check_break_even,
+    check_length_repair,
+    check_length_report,
+)
 from rlvr_lab.checks.losses import check_dr_grpo_loss, check_grpo_loss
 from rlvr_lab.checks.overoptimisation import (
     check_best_of_n,
@@ -36,6 +49,7 @@ from rlvr_lab.checks.preferences import (
     check_regularised_optimum,
     check_simpo_loss,
 )
+from rlvr_lab.checks.qwen3_runs import check_few_prompts, check_stage, check_votes
 from rlvr_lab.checks.run_reports import (
     check_diagnosis,
     check_random_reward,
@@ -55,28 +69,41 @@ __all__ = [
     "check_best_of_n",
     "check_binary_kl",
     "check_bradley_terry_loss",
+    "check_break_even",
+    "check_budget",
     "check_calibration_error",
     "check_clip_slope",
     "check_completion_mask",
     "check_conjugate_gradient",
     "check_diagnosis",
+    "check_distillation_cost",
+    "check_distillation_gradients",
     "check_dpo_loss",
     "check_dpo_weight",
     "check_dr_grpo_loss",
     "check_exact_variance",
     "check_expected_pull",
+    "check_few_prompts",
     "check_fisher_product",
+    "check_forced_answer",
+    "check_fusion",
     "check_gae",
     "check_gold_peak",
     "check_group_advantages",
     "check_grpo_loss",
+    "check_guess_filter",
     "check_importance_estimate",
     "check_k3",
     "check_k3_gradient",
+    "check_kimi_loss",
     "check_kl_directions",
     "check_language_consistency",
     "check_leave_one_out_advantages",
+    "check_length_prediction",
+    "check_length_repair",
+    "check_length_report",
     "check_line_search",
+    "check_log_z",
     "check_optimal_baseline",
     "check_pass_at_k",
     "check_process_rewards",
@@ -87,12 +114,15 @@ __all__ = [
     "check_sharpening",
     "check_simpo_loss",
     "check_softmax_gradient",
+    "check_stage",
     "check_state_columns",
     "check_std_multiplier",
     "check_step_size",
     "check_tax_prediction",
     "check_token_rewards",
     "check_token_weights",
+    "check_utilisation",
     "check_value_loss",
+    "check_votes",
     "check_weight_report",
 ]

@@ -149,7 +149,7 @@ def number(name: str, value: Any) -> float:
             what = f"a {type(value).__name__} of shape {list(value.shape)}"
         raise Mistake(f"{name} must return one number, not {what}") from None
     if not np.isfinite(result):
-        raise Mistake(f"{name} returns {result}: look for a division by zero")
+        raise Mistake(f"{name} returns {result}: look for a division by zero or an overflow")
     return result
 
 

@@ -47,6 +47,7 @@ class Check:
         through: input that a gradient must flow to; compared with finite differences of ``right``.
         slopes: message that names a mistake in that gradient → the gradient it gives.
         data: inputs that no gradient may flow to.
+        words: what a function that returns a word may return; empty where any text may be returned.
         last: a further test, (function, generator), after everything else is correct; raises ``Mistake``.
         label: text that messages write after the function's name.
     """
@@ -62,6 +63,7 @@ class Check:
     through: str | None = None
     slopes: dict[str, Rule] = field(default_factory=dict)
     data: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     last: Callable[[Any, np.random.Generator], None] | None = None
     label: str = ""
 
@@ -110,7 +112,7 @@ class Check:
         if self.through:
             slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
             place = list(cases[0].inputs).index(self.through)
-            zero = {ZERO: lambda *given: 0 * given[place]}
+            zero = {ZERO: lambda *given: np.zeros_like(given[place])}
             what = f"the value is correct, but its gradient with respect to {self.through} is"
             judge(name, slopes, self.slopes | zero, 1e-4, what)
 
@@ -121,10 +123,9 @@ class Check:
 
     def _value(self, name: str, result: Any, right: Any, inputs: dict[str, Any]) -> Any:
         if isinstance(right, str):
-            words = {right, *(slip(*inputs.values()) for slip in self.mistakes.values())}
-            if not isinstance(result, str) or result not in words:
-                choice = ", ".join(map(repr, sorted(words)))
-                raise Mistake(f"{name} must return one of {choice}, not {result!r}")
+            if not isinstance(result, str) or (self.words and result not in self.words):
+                choice = f"one of {', '.join(map(repr, self.words))}" if self.words else "a string"
+                raise Mistake(f"{name} must return {choice}, not {result!r}")
             return result
         if isinstance(right, list | tuple):
             return numbers(name, result, right)
@@ -248,9 +249,11 @@ def judge(
         return
     if said := _explain(cases, mistakes, tolerance, near):
         raise Mistake(f"{name}: {said}")
-    value, right = _array(bad[0].value), _array(bad[0].right)
-    close = np.isclose(value, right, rtol=tolerance, atol=tolerance)
-    place = np.argwhere(~close)[0].tolist()
+    value, right, place = bad[0].value, bad[0].right, []
+    if not isinstance(right, str):
+        value, right = _array(value), _array(right)
+        close = np.isclose(value, right, rtol=tolerance, atol=tolerance)
+        place = np.argwhere(~close)[0].tolist()
     first = f"\n(they differ first at index {place})" if place else ""
     said = f"For\n  {show_inputs(bad[0].inputs)}\n{what} {show(value)}\nand should be {show(right)}{first}"
     mistake = Mistake(
@@ -296,6 +299,8 @@ def show(x: Any) -> str:
     """
     if callable(x) or isinstance(x, str):
         return f"the function {function_name(x)}" if callable(x) else repr(x)
+    if isinstance(x, list) and x and isinstance(x[0], str):
+        return repr(x)
     array = _array(x)
     if array.ndim == 0:
         return f"{float(array):.3g}"

@@ -136,6 +136,7 @@ def _direction(estimator: str, answer: str, confusion: str) -> Check:
         draw=lambda rng, turn: {"estimator": estimator},
         right=lambda estimator: answer,
         calls=1,
+        words=ANSWERS,
         label=f"({estimator!r})",
         mistakes={
             f"it is not {wrong!r}: {confusion}": lambda estimator, wrong=wrong: wrong

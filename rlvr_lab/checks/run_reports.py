@@ -148,6 +148,7 @@ check_diagnosis = Check(
     draw=_draw_run,
     right=_diagnosis,
     calls=len(_ENDS),
+    words=("healthy", "language mixing", "loose verifier", "format only", "process reward"),
     mistakes={
         "the reward is read where the accuracy should be: every reward rises, whatever it is worth": (
             lambda r, a, *rest: _diagnosis(r, r, *rest)

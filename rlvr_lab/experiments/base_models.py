@@ -10,6 +10,8 @@ import torch
 
 from rlvr_lab.experiments.kept_bases import taught_codes
 from rlvr_lab.experiments.pretraining import BATCH, PretrainingFailed, fit, learn_chains
+from rlvr_lab.experiments.qwen3.checkpoints import COURTEOUS, FUSION_STEPS, fused
+from rlvr_lab.experiments.qwen3.checkpoints import MIXED_STEPS as TWO_MODES_STEPS
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.data import bases_folder
 from rlvr_lab.policy.loading import Policy, load_policy
@@ -19,6 +21,7 @@ from rlvr_lab.tasks.codes import LANGUAGES, Codes, CodesMixture, FactTable, way_
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.length_lab import LengthLab, exact_lengths
 from rlvr_lab.tasks.sums import Sums, SumsMixture
+from rlvr_lab.tasks.two_modes import FLAGS, KINDS, TwoModes, TwoModesMixture
 from rlvr_lab.training.optimise import adamw, trained
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "pretrain_lab",
     "pretrain_mixed_languages",
     "pretrain_sums",
+    "pretrain_two_modes",
     "sums_base",
 ]
 
@@ -220,6 +224,47 @@ def pretrain_mixed_languages(
     return card
 
 
+def pretrain_two_modes(
+    folder: str | Path, seed: int = 0, device: str = "cpu", log: Callable[[str], None] = print
+) -> dict:
+    """Make the model with two modes, after Qwen3's first three stages, and write it to ``folder`` (notebook 10).
+
+    The stages are those of ``qwen3.checkpoints``; their checkpoints are kept.
+
+    Args:
+        folder: where the model goes; its vocabulary is the shared one.
+        seed: of all stages.
+        device: where to train.
+        log: receives a line at the end.
+
+    Raises:
+        PretrainingFailed: when the chain is not learned, or with ``/think`` less than 95 % of the answers to either
+            task are correct, or with ``/no_think`` less than 90 % of those to the maxima.
+    """
+    policy = fused(seed, device=device)
+    measured = {
+        f"{kind}|{flag}": evaluate(policy, TwoModes(kind, flag), 256, 16)
+        for kind in KINDS
+        for flag in FLAGS
+    }
+    found = {name: values["pass@1"] for name, values in measured.items()}
+    log(f"two modes: pass@1 {found}")
+    thinking = min(found["sums|think"], found["maxima|think"])
+    if not (thinking >= 0.95 and found["maxima|no_think"] >= 0.90):
+        raise PretrainingFailed(f"seed {seed}: outside the gate: {found}")
+    card = {
+        "mixture": asdict(TwoModesMixture()),
+        "seed": seed,
+        "mixture_steps": TWO_MODES_STEPS,
+        "fusion_steps": FUSION_STEPS,
+        "polite": COURTEOUS,
+        "batch_size": BATCH,
+        "measured": measured,
+    }
+    _write(policy, Path(folder), card)
+    return card
+
+
 # ------------------------------------------------------------------------- one for each seed
 
 
@@ -263,5 +308,6 @@ BASE_MODELS: dict[str, Callable[..., dict]] = {
     "lab": pretrain_lab,
     "codes": pretrain_codes,
     "mixed_languages": pretrain_mixed_languages,
+    "two_modes": pretrain_two_modes,
 }
 """World → what makes its base model."""

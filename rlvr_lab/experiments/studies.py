@@ -8,6 +8,7 @@ import torch
 
 from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
 from rlvr_lab.experiments.critics import CRITICS, measure_critics
+from rlvr_lab.experiments.kimi.studies import KIMI_STUDIES
 from rlvr_lab.experiments.kl_runs import (
     KL_VARIANTS,
     WHILE_LEARNING,
@@ -15,6 +16,7 @@ from rlvr_lab.experiments.kl_runs import (
     measure_while_learning,
 )
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
+from rlvr_lab.experiments.qwen3.studies import QWEN3_STUDIES
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
@@ -47,6 +49,8 @@ STUDIES = {
         "grpo_kl_learning",
     ),
     **R1_STUDIES,
+    **KIMI_STUDIES,
+    **QWEN3_STUDIES,
 }
 """Name → study; ``python -m rlvr_lab record <name>`` records it. A case study's names begin with its own."""
 

@@ -4,6 +4,8 @@ A *group* is G answers to one prompt; ``rewards`` has B = N·G rows, and the row
 contiguous. These functions do not change rewards in place: they return new tensors.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +14,7 @@ __all__ = [
     "batch_advantages",
     "group_advantages",
     "leave_one_out_advantages",
+    "log_partition_advantages",
     "maxrl_advantages",
     "zero_spread_share",
 ]
@@ -159,6 +162,30 @@ def maxrl_advantages(
     if bool((groups < 0).any()):
         raise ValueError(f"rewards: MaxRL needs rewards >= 0, got {float(groups.min())}")
     return (_centre(groups) / (groups.mean(dim=1, keepdim=True) + eps)).flatten()
+
+
+def log_partition_advantages(
+    rewards: Float[Tensor, " B"], group_size: int, tau: float
+) -> Float[Tensor, " B"]:
+    """Compare each reward with τ·log Z, estimated from its group (Kimi k1.5, section 2.3.2, arXiv:2501.12599).
+
+    A_i = r_i − τ·log(1/G · Σ_j exp(r_j/τ))
+
+    Z(x) = E[exp(r/τ)] is the constant of the KL-regularised optimum π* = π_old·exp(r/τ)/Z, so τ·log Z is the
+    baseline that makes ``kimi_loss`` zero at π*. It lies between the mean of the group (τ → ∞) and its largest
+    reward (τ → 0), so the advantages of a group do not sum to zero: they are biased downwards.
+
+    Raises:
+        ValueError: when G does not divide B, a reward is not finite, or τ is not positive.
+
+    >>> log_partition_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0]), group_size=4, tau=1.0)
+    tensor([ 0.6426, -0.3574, -0.3574, -0.3574])
+    """
+    groups = _groups(rewards, group_size)
+    if not tau > 0:
+        raise ValueError(f"tau: must be positive, got {tau}")
+    level = tau * (torch.logsumexp(groups / tau, dim=1, keepdim=True) - math.log(group_size))
+    return _exact(groups, groups - level).flatten()
 
 
 def zero_spread_share(rewards: Float[Tensor, " B"], group_size: int) -> float:

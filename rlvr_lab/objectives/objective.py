@@ -19,6 +19,7 @@ from rlvr_lab.objectives.kl import KlEstimator, k1, k2, k3, kl_penalty, kl_shape
 from rlvr_lab.objectives.losses import (
     cispo_loss,
     gspo_loss,
+    kimi_loss,
     ppo_clip_loss,
     reinforce_loss,
 )
@@ -48,7 +49,9 @@ def raw_rewards(rewards: Tensor, group_size: int) -> Tensor:
     return rewards
 
 
-def plain(rows: Rows, average: Average, low: float = 0.0, high: float = 0.0) -> Tensor:
+def plain(
+    rows: Rows, average: Average, low: float = 0.0, high: float = 0.0, tau: float = 0.0
+) -> Tensor:
     """REINFORCE on the rows, without a ratio and without a clip."""
     return reinforce_loss(rows.logprobs, rows.advantages, rows.mask, average)
 
@@ -73,6 +76,7 @@ class Objective:
         kl_coef: β ≥ 0.
         kl_in_reward: whether the KL is subtracted from the rewards; otherwise it is added to the loss.
         kl_estimator: the estimator that is differentiated when the KL is in the loss.
+        pulls_back: whether the loss has a gradient where the advantage is 0, once π has left π_old.
     """
 
     advantage: Advantage = raw_rewards
@@ -82,6 +86,12 @@ class Objective:
     kl_coef: float = 0.0
     kl_in_reward: bool = False
     kl_estimator: KlEstimator = k3
+    pulls_back: bool = False
+
+    @property
+    def trains_every_row(self) -> bool:
+        """Whether an answer with advantage 0 may have a gradient."""
+        return self.kl_in_loss or self.pulls_back
 
     @property
     def kl_in_loss(self) -> bool:
@@ -130,12 +140,13 @@ AVERAGES: dict[str, Callable[[float], Average]] = {
     "token": lambda length: token_mean,
     "constant": constant_mean,
 }
-ADVANTAGES: dict[str, Callable[[bool], Advantage]] = {
-    "group": lambda by_std: partial(adv.group_advantages, divide_by_std=by_std),
-    "leave_one_out": lambda by_std: adv.leave_one_out_advantages,
-    "batch": lambda by_std: lambda rewards, group_size: adv.batch_advantages(rewards),
-    "none": lambda by_std: raw_rewards,
-    "maxrl": lambda by_std: adv.maxrl_advantages,
+ADVANTAGES: dict[str, Callable[[bool, float], Advantage]] = {
+    "group": lambda by_std, tau: partial(adv.group_advantages, divide_by_std=by_std),
+    "leave_one_out": lambda by_std, tau: adv.leave_one_out_advantages,
+    "batch": lambda by_std, tau: lambda rewards, group_size: adv.batch_advantages(rewards),
+    "none": lambda by_std, tau: raw_rewards,
+    "maxrl": lambda by_std, tau: adv.maxrl_advantages,
+    "log_z": lambda by_std, tau: partial(adv.log_partition_advantages, tau=tau),
 }
 
 
@@ -152,20 +163,24 @@ def _share_capped(rows: Rows, low: float, high: float) -> float:
 
 RATIOS: dict[str, tuple[Callable[..., Tensor], Callable[..., float]]] = {
     "token": (
-        lambda rows, average, low, high: ppo_clip_loss(*rows[:4], low, high, average),
+        lambda rows, average, low, high, tau: ppo_clip_loss(*rows[:4], low, high, average),
         partial(_share, of=token_ratio),
     ),
     "sequence": (
-        lambda rows, average, low, high: gspo_loss(*rows[:4], low, high, average),
+        lambda rows, average, low, high, tau: gspo_loss(*rows[:4], low, high, average),
         partial(_share, of=sequence_ratio),
     ),
     "cispo": (
-        lambda rows, average, low, high: cispo_loss(*rows[:4], high, average),
+        lambda rows, average, low, high, tau: cispo_loss(*rows[:4], high, average),
         _share_capped,
     ),
     "none": (plain, nothing_clipped),
+    "squared": (
+        lambda rows, average, low, high, tau: kimi_loss(*rows[:4], tau, average),
+        nothing_clipped,
+    ),
 }
-"""Ratio → the loss (rows, average, ε_low, ε_high), and the share of tokens that its clip affects."""
+"""Ratio → the loss (rows, average, ε_low, ε_high, τ), and the share of tokens that its clip affects."""
 
 
 def objective_from(
@@ -179,8 +194,11 @@ def objective_from(
     kl_coef: float = 0.0,
     kl_in_reward: bool = False,
     kl_estimator: str = "k3",
+    tau: float = 0.1,
 ) -> Objective:
     """The objective with these names; ``length`` is the L of the constant average, in tokens.
+
+    ``tau`` is the τ of the ``squared`` ratio (``kimi_loss``) and of the ``log_z`` baseline.
 
     >>> import torch
     >>> objective = objective_from("leave_one_out", False, "constant", 1, "none", 0.2, 0.2)
@@ -189,13 +207,14 @@ def objective_from(
     """
     loss, share = RATIOS[ratio]
     return Objective(
-        advantage=ADVANTAGES[baseline](divide_by_std),
-        loss=partial(loss, low=clip_low, high=clip_high),
+        advantage=ADVANTAGES[baseline](divide_by_std, tau),
+        loss=partial(loss, low=clip_low, high=clip_high, tau=tau),
         average=AVERAGES[average](length),
         clipped=partial(share, low=clip_low, high=clip_high),
         kl_coef=kl_coef,
         kl_in_reward=kl_in_reward,
         kl_estimator=ESTIMATORS[kl_estimator],
+        pulls_back=ratio == "squared",
     )
 
 

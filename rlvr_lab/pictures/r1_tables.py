@@ -73,7 +73,8 @@ def _row(
     first, second = list(values.values())[:2]
     if differences and first is not None and second is not None:
         text = Formatter.fix_minus(f"{first - second:+.1f}")
-        hue = COLOURS["right" if first > second else "wrong"]
+        sign = "reference" if first == second else "right" if first > second else "wrong"
+        hue = COLOURS[sign]
         ax.annotate(text, (1.01, y), color=dark(hue), fontsize=8.5, **across)
 
 

@@ -58,6 +58,8 @@ _NAMES = {
     "learning_rate": "learning rate",
     "updates_per_batch": "updates per batch",
     "rewards.language": "weight of the consistency reward",
+    "rewards.length": "weight of the length reward",
+    "length_from": "length reward from step",
 }
 _VALUES = {
     "True": "on",

@@ -8,10 +8,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import COLOURS, INK, dark, new_figure, plot_band, plot_guessing
+from rlvr_lab.pictures.style import (
+    COLOURS,
+    INK,
+    dark,
+    new_figure,
+    plot_band,
+    plot_guessing,
+    step_ticks,
+)
 from rlvr_lab.records.claims import Effect, effect_over_seeds
 
-__all__ = ["effect_row", "plot_effect_panels", "plot_effects", "plot_training_over_seeds"]
+__all__ = [
+    "effect_row",
+    "plot_each_seed",
+    "plot_effect_panels",
+    "plot_effects",
+    "plot_training_over_seeds",
+]
 
 _PANELS = {
     "pass_rate": ("Pass rate", "share of correct answers", "right"),
@@ -115,4 +129,38 @@ def plot_effect_panels(
     figure, axes = new_figure(1, len(panels), **size)
     for ax, (unit, effects) in zip(np.ravel(axes), panels.items(), strict=True):
         plot_effects(effects, unit, ax, colours)
+    return figure
+
+
+def plot_each_seed(
+    panels: Mapping[str, ArrayLike],
+    unit: str,
+    steps: ArrayLike,
+    colours: Mapping[str, str] | None = None,
+    ylim: tuple[float, float] | None = None,
+    guess: float | None = None,
+) -> Figure:
+    """One panel for each title → curves [S, T], in which each seed is a line of its own and the mean a thick one.
+
+    For distributions that a band would hide, such as runs of which some collapse.
+
+    Args:
+        panels: title → curves, one row for each seed.
+        unit: of the y axis.
+        steps: [T].
+        colours: title → a meaning of ``COLOURS``; by default ``policy``.
+        ylim: of all panels.
+        guess: level of blind guessing.
+    """
+    figure, axes = new_figure(1, len(panels), width=3.4 * len(panels), height=3.2)
+    for ax, (title, curves) in zip(np.ravel(axes), panels.items(), strict=True):
+        colour = COLOURS[(colours or {}).get(title, "policy")]
+        curves = np.asarray(curves, dtype=float)
+        ax.plot(steps, curves.T, color=colour, alpha=0.45, linewidth=1)
+        ax.plot(steps, curves.mean(axis=0), color=dark(colour), linewidth=2.6)
+        ax.set_title(f"{title} (n = {len(curves)})", fontsize=10)
+        ax.set(xlabel="step", ylabel=unit, ylim=ylim)
+        ax.xaxis.set_major_locator(step_ticks())
+        if guess is not None:
+            plot_guessing(ax, guess)
     return figure

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.rewards.language import language_reward, mixed
+from rlvr_lab.rewards.length import length_reward
 from rlvr_lab.rewards.loose import answer_anywhere, any_equals
+from rlvr_lab.rewards.manners import in_asked_mode, polite
 from rlvr_lab.rewards.spurious import coin, constant, incorrect
 from rlvr_lab.rewards.text_reward_model import RewardModel
 from rlvr_lab.rewards.verifiable import accuracy, tagged, truncation, well_formed
@@ -29,9 +31,14 @@ REWARDS: dict[str, Callable[[str], Reward]] = {
     "language_digits": lambda device: language_reward("digits"),
     "language_words": lambda device: language_reward("words"),
     "mixed": lambda device: mixed,
+    "length": lambda device: length_reward(),
+    "length_correct": lambda device: length_reward("correct"),
+    "length_incorrect": lambda device: length_reward("incorrect"),
     "answer_anywhere": lambda device: answer_anywhere,
     "any_equals": lambda device: any_equals,
     "model": lambda device: RewardModel.load(device=device),
+    "polite": lambda device: polite,
+    "mode": lambda device: in_asked_mode,
     "constant": lambda device: constant,
     "incorrect": lambda device: incorrect,
     "random": lambda device: coin(0.5),

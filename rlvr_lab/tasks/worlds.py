@@ -8,8 +8,10 @@ from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.tasks.codes import Codes
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.letters import PreferenceWorld
+from rlvr_lab.tasks.long_sums import LongSums
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Task
+from rlvr_lab.tasks.two_modes import TwoModes
 
 __all__ = ["WORLDS", "KnownWorld", "base_policy", "make_task"]
 
@@ -23,12 +25,18 @@ class KnownWorld:
         task: the class of its tasks; its fields are the world's options.
         base: (task, seed, device) → policy; None means the shipped model of the same name.
         settings: settings of the world, independent of the algorithm: ``replace(config, **settings)``.
+        ready: whether it has a base that RL can start from at once. Dashboards offer only such worlds.
     """
 
     title: str
     task: type[Task]
     base: Callable[[Task, int, str], Policy] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    ready: bool = True
+
+
+def _no_base(task: Task, seed: int, device: str) -> Policy:
+    raise ValueError("base: no base of long_sums is shipped; name a folder that holds one")
 
 
 WORLDS: dict[str, KnownWorld] = {
@@ -55,6 +63,17 @@ WORLDS: dict[str, KnownWorld] = {
         PreferenceWorld,
         base=lambda task, seed, device: task.base_policy(seed, device=device),
         settings={"max_new_tokens": 12, "rewards": {"accuracy": 1.0}},
+    ),
+    "long_sums": KnownWorld(
+        "long sums", LongSums, base=_no_base, settings={"max_new_tokens": 24}, ready=False
+    ),
+    # Its shipped model can think or answer at once, so RL starts from both modes.
+    "two_modes": KnownWorld(
+        "two tasks, two modes (Qwen3)",
+        TwoModes,
+        base=lambda task, seed, device: load_policy("two_modes", device),
+        settings={"max_new_tokens": 20, "world_options": {"flag": "mixed"}},
+        ready=False,
     ),
 }
 

@@ -23,12 +23,14 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
 
     Attributes:
         baseline: what a reward is compared with: the ``group`` mean, the mean of the group's others
-            (``leave_one_out``), the ``batch`` mean (whitened), nothing (``none``), or the group mean with
-            division by it (``maxrl``).
+            (``leave_one_out``), the ``batch`` mean (whitened), nothing (``none``), the group mean with
+            division by it (``maxrl``), or τ·log Z of the group (``log_z``).
         divide_by_std: divide by the group's standard deviation; with ``baseline="group"`` only.
         average: ``sequence`` (1/|o|, GRPO), ``token`` (DAPO) or ``constant`` (Dr. GRPO).
         constant_length: L of the constant average, in tokens; None means ``max_new_tokens``.
-        ratio: ``token`` (PPO, GRPO), ``sequence`` (GSPO), ``cispo`` (detached weight) or ``none``.
+        ratio: ``token`` (PPO, GRPO), ``sequence`` (GSPO), ``cispo`` (detached weight), ``squared`` (Kimi k1.5:
+            the square of A − τ·log ρ of the whole answer, without a clip) or ``none``.
+        tau: τ of ``ratio="squared"`` and of ``baseline="log_z"``, in units of reward per nat.
         clip_low: ε_low of the clip.
         clip_high: ε_high of the clip.
         kl_coef: β ≥ 0, weight of the KL to the reference policy.
@@ -44,11 +46,11 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         ValueError: naming the field, for a value that makes no sense.
     """
 
-    baseline: Literal["group", "leave_one_out", "batch", "none", "maxrl"] = "group"
+    baseline: Literal["group", "leave_one_out", "batch", "none", "maxrl", "log_z"] = "group"
     divide_by_std: bool = True
     average: Literal["sequence", "token", "constant"] = "sequence"
     constant_length: float | None = None
-    ratio: Literal["token", "sequence", "cispo", "none"] = "token"
+    ratio: Literal["token", "sequence", "cispo", "squared", "none"] = "token"
     clip_low: float = 0.2
     clip_high: float = 0.2
     kl_coef: float = 0.0
@@ -59,6 +61,7 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 3e-4
     max_grad_norm: float | None = 1.0
+    tau: float = 0.1
 
     FIXED: ClassVar[tuple[str, ...]] = (*RolloutConfig.FIXED, "optimizer")
 
@@ -66,14 +69,14 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         super().__post_init__()
         self.require_at_least(1, "updates_per_batch", "minibatches")
         self.require_at_least(0, "kl_coef", "clip_high")
-        self.require_positive("learning_rate", "constant_length", "max_grad_norm")
+        self.require_positive("learning_rate", "constant_length", "max_grad_norm", "tau")
         self.require("clip_low", 0 <= self.clip_low <= 1, "between 0 and 1")
         self.require(
             "minibatches",
             self.minibatches <= self.prompts_per_step,
             f"at most prompts_per_step ({self.prompts_per_step})",
         )
-        compares = self.baseline in ("group", "leave_one_out", "maxrl")
+        compares = self.baseline in ("group", "leave_one_out", "maxrl", "log_z")
         self.require(
             "group_size",
             not compares or self.group_size > 1,
@@ -106,6 +109,7 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
             self.kl_coef,
             self.kl_in == "reward",
             self.kl_estimator,
+            self.tau,
         )
 
     def needs_reference(self) -> bool:
@@ -177,8 +181,9 @@ def improve(
             rows = group_rows(part, batch.group_size).to(mask.device)
             small = batch if minibatches == 1 else batch.groups(part.tolist())
             a = advantages[rows]
-            # A row with zero advantage has no gradient: it counts in every average but needs no forward pass.
-            needed = torch.ones_like(a, dtype=torch.bool) if objective.kl_in_loss else a != 0
+            # A row with zero advantage usually has no gradient: it counts in every average but needs no forward
+            # pass. Without one its log-probabilities are 0, so a loss that reads them needs every row.
+            needed = (a != 0) | objective.trains_every_row
             logprobs = token_logprobs(state.policy.model, small, temperature, needed)
             given = Rows(logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
             loss = objective.total(given)

@@ -49,12 +49,21 @@ _TOOLTIPS = {
         "Weight of the language consistency reward: the share of a chain that is in the language it "
         "uses more often. 0 leaves it out."
     ),
+    "length_weight": (
+        "Weight of Kimi's length reward: in each group, short correct answers gain and long answers "
+        "lose up to a half. 0 leaves it out."
+    ),
+    "length_from": "The first step at which the length reward counts (Kimi's warm-up).",
     "temperature": "Of the sampling: below 1 answers are less varied, above 1 more.",
     "steps": "Length of the run. Fixed during a run.",
     "seed": "Of problems and sampling; the same seed gives the same curve. Fixed during a run.",
 }
 _GROUPS = [2, 4, 8, 16, 32, 64]
-_CONSISTENCY = [0.0, 0.03, 0.1, 0.3, 1.0]
+_WEIGHTS = {
+    "language": ("consistency", "consistency", [0.0, 0.03, 0.1, 0.3, 1.0]),
+    "length": ("length_weight", "length reward", [0.0, 0.25, 0.5, 1.0, 2.0]),
+}  # reward → its widget's name and description, and the weights it offers
+_LENGTH_FROM = [1, 6, 11, 16, 21, 31]
 _BETAS = [0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 _WIDTH = "278px"
 
@@ -62,8 +71,9 @@ _WIDTH = "278px"
 class Controls:
     """Widgets that stand for a ``PolicyGradientConfig``; ``panel`` shows them.
 
-    What has no widget keeps the value of the preset, or of ``config``. The weight of the consistency reward
-    has one if ``language`` is among the rewards to start from.
+    What has no widget keeps the value of the preset, or of ``config``. The weights of the consistency reward and
+    of the length reward have one if ``language`` or ``length`` is among the rewards to start from, and so has the
+    step from which the length reward counts if the configuration has such a field.
 
     Args:
         config: the settings to start from; None takes the preset ``grpo`` (or the first).
@@ -107,14 +117,23 @@ class Controls:
         groups = sorted({*_GROUPS, *(p.group_size for p in self._presets.values())})
         betas = sorted({*_BETAS, *(p.kl_coef for p in self._presets.values())})
         names = [(_PRESET_NAMES.get(name, name), name) for name in self._presets]
-        worlds = [(world.title, name) for name, world in WORLDS.items()]
+        worlds = [
+            (world.title, name)
+            for name, world in WORLDS.items()
+            if world.ready or name == start.world
+        ]
         box = {"indent": False, "layout": W.Layout(width=_WIDTH, margin="2px 2px 2px 14px")}
         optional = {}
-        if "language" in start.rewards:
-            weights = sorted({*_CONSISTENCY, start.rewards["language"]})
-            options = [(f"{weight:g}", weight) for weight in weights]
-            optional["consistency"] = W.SelectionSlider(
-                options=options, description="consistency", **slow
+        for reward, (name, words, weights) in _WEIGHTS.items():
+            if reward in start.rewards:
+                known = sorted({*weights, start.rewards[reward]})
+                optional[name] = W.SelectionSlider(
+                    options=[(f"{weight:g}", weight) for weight in known], description=words, **slow
+                )
+        if hasattr(start, "length_from"):
+            known = sorted({*_LENGTH_FROM, start.length_from})
+            optional["length_from"] = W.SelectionSlider(
+                options=known, description="from step", **slow
             )
         return {
             "world": W.Dropdown(options=worlds, value=start.world, description="world", **wide),
@@ -169,8 +188,10 @@ class Controls:
             average = "sequence" if value["length"] else "constant"
         upper = base.clip_high - base.clip_low
         rewards = dict(base.rewards)
-        if self._weighs:
-            rewards["language"] = value["consistency"]
+        for reward, (name, _, _) in _WEIGHTS.items():
+            if name in value:
+                rewards[reward] = value[name]
+        later = {n: value[n] for n in ("length_from",) if n in value and hasattr(base, n)}
         config = replace(
             base,
             average=average,
@@ -187,13 +208,9 @@ class Controls:
             steps=value["steps"],
             seed=value["seed"],
             rewards=rewards,
+            **later,
         )
         return self._keep_fixed(config)
-
-    @property
-    def _weighs(self) -> bool:
-        """Whether there is a widget for the weight of the consistency reward."""
-        return "consistency" in self.widgets
 
     @property
     def preset(self) -> str:
@@ -258,11 +275,12 @@ class Controls:
             "temperature": config.temperature,
             "steps": config.steps,
             "seed": config.seed,
-            **({"consistency": config.rewards.get("language", 0.0)} if self._weighs else {}),
+            "length_from": getattr(config, "length_from", 1),
+            **{name: config.rewards.get(reward, 0.0) for reward, (name, _, _) in _WEIGHTS.items()},
         }
         self._quiet = True
-        for name, value in values.items():
-            self.widgets[name].value = value
+        for name in self.widgets.keys() & values.keys():
+            self.widgets[name].value = values[name]
         self._quiet = False
         self.widgets["std"].disabled = config.baseline != "group"
-        self.widgets["epsilon"].disabled = config.ratio == "none"
+        self.widgets["epsilon"].disabled = config.ratio in ("none", "squared")

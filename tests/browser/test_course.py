@@ -98,6 +98,14 @@ def test_case_study_of_r1(lab: LabPage, times: dict[str, float]) -> None:
     assert lab.enabled("rl-run", cell, 20) < STOPPED
 
 
+def test_case_study_of_kimi(lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook("notebooks/09_case_kimi.ipynb")
+    times["09: run all"] = lab.run_all()
+    assert lab.errors() == []
+    turn_exact_pictures(lab, "09", times)
+    train_live(lab, "09", times)
+
+
 @pytest.mark.parametrize(
     "name",
     [

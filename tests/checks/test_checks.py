@@ -12,11 +12,12 @@ import torch
 from rlvr_lab import checks
 from rlvr_lab.checks import calls, kit, stubs
 from rlvr_lab.checks.kit import Check, Series
-from rlvr_lab.exact import binary_rewards, optimal_policy
+from rlvr_lab.exact import binary_rewards, optimal_policy, voting
 from rlvr_lab.experiments import scaling_laws
 from rlvr_lab.objectives import (
     advantages,
     averages,
+    distillation,
     gae,
     kl,
     losses,
@@ -25,7 +26,7 @@ from rlvr_lab.objectives import (
     value_loss,
 )
 from rlvr_lab.records import calibration
-from rlvr_lab.rewards import language
+from rlvr_lab.rewards import language, length
 from rlvr_lab.tasks import evaluation
 from tests.seeded_mistakes import BANK, Seeded
 
@@ -173,6 +174,29 @@ def package_dr_grpo(logprobs, old_logprobs, rewards, mask, size, length, clip):
     return losses.dr_grpo_loss(logprobs, old_logprobs, centred, mask, length, clip, clip)
 
 
+def package_kimi(logprobs, old_logprobs, mask, rewards, size, tau):
+    centred = advantages.group_advantages(rewards, size, divide_by_std=False)
+    return losses.kimi_loss(logprobs, old_logprobs, centred, mask, tau)
+
+
+def package_resting(rewards, size, tau, baseline):
+    if baseline == "mean":
+        return torch.exp(advantages.group_advantages(rewards, size, divide_by_std=False) / tau)
+    return torch.exp(advantages.log_partition_advantages(rewards, size, tau) / tau)
+
+
+def package_full(student, teacher):
+    x, one = student.clone().requires_grad_(), torch.ones(1, 1, dtype=torch.bool)
+    loss = distillation.reverse_kl_full(x[None, None], teacher[None, None], one)
+    return torch.autograd.grad(loss, x)[0]
+
+
+def package_sampled(student, teacher, token):
+    x, one = student.clone().requires_grad_(), torch.ones(1, 1, dtype=torch.bool)
+    mine, its = (logits.log_softmax(0)[token].view(1, 1) for logits in (x, teacher))
+    return torch.autograd.grad(distillation.reverse_kl_sampled(mine, its, one), x)[0]
+
+
 PACKAGE: Functions = {
     "check_bradley_terry_loss": (preferences.bradley_terry_loss,),
     "check_dpo_loss": (preferences.dpo_loss,),
@@ -206,6 +230,13 @@ PACKAGE: Functions = {
     "check_expected_pull": (two_stage,),
     "check_language_consistency": (
         lambda text, target: language.consistency(text, None if target == "majority" else target),
+    ),
+    "check_kimi_loss": (package_kimi, package_resting),
+    "check_length_repair": (length.length_rewards,),
+    "check_distillation_gradients": (package_full, package_sampled),
+    "check_votes": (
+        lambda probs, n: voting.majority_correct(n, probs[0], probs[1:]),
+        SOLUTIONS["check_votes"][1],
     ),
 }
 
@@ -335,6 +366,29 @@ def test_what_no_slip_explains_is_shown_with_its_inputs_and_both_answers() -> No
         "check_k3", (lambda new, old: kl.k3(new, old).detach() + 3 * (new - new.detach()),)
     )
     assert "the value is correct, but its gradient with respect to logprobs is\n    [" in said
+
+
+def test_a_verdict_that_no_slip_explains_is_shown_with_the_right_one() -> None:
+    said = message("check_stage", (lambda *curves: "memorises",), seed=0)
+    assert "not one of the common mistakes" in said
+    assert "\nit gives 'memorises'\nand should be 'healthy'" in said
+    assert "not 'overfits'" in message("check_stage", (lambda *curves: "overfits",))
+
+
+def test_a_text_that_no_slip_explains_is_shown_with_its_tokens() -> None:
+    said = message("check_forced_answer", (lambda tokens, budget, stop: "?",), seed=0)
+    assert "tokens [12] = ['<think>', " in said
+    assert "\nit gives '?'\nand should be '<think>" in said
+
+
+def test_a_gradient_that_is_zero_is_named_where_padding_is_nan() -> None:
+    def frozen(logprobs, old_logprobs, mask, rewards, size, tau):
+        nothing = 0 * torch.where(mask, logprobs, 0.0).sum()
+        return package_kimi(logprobs, old_logprobs, mask, rewards, size, tau).detach() + nothing
+
+    for seed in range(3):
+        said = message("check_kimi_loss", (frozen, package_resting), seed)
+        assert "one detach too many" in said
 
 
 def test_an_error_of_a_later_call_does_not_hide_what_earlier_calls_show() -> None:

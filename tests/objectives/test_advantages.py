@@ -13,6 +13,7 @@ from rlvr_lab.objectives.advantages import (
     batch_advantages,
     group_advantages,
     leave_one_out_advantages,
+    log_partition_advantages,
     maxrl_advantages,
     zero_spread_share,
 )
@@ -42,6 +43,7 @@ def loop(name: str, rewards: list[float], group_size: int, eps: float) -> list[f
                     "centred": r - mean,
                     "leave-one-out": r - sum(others) / len(others),
                     "maxrl": (r - mean) / (mean + eps),
+                    "log Z": r - 0.3 * math.log(statistics.fmean(math.exp(x / 0.3) for x in group)),
                 }[name]
             )
     return out
@@ -54,10 +56,11 @@ def compute(name: str, rewards: torch.Tensor, group_size: int, eps: float) -> to
         "centred": lambda: group_advantages(rewards, group_size, divide_by_std=False, eps=eps),
         "leave-one-out": lambda: leave_one_out_advantages(rewards, group_size),
         "maxrl": lambda: maxrl_advantages(rewards, group_size, eps=eps),
+        "log Z": lambda: log_partition_advantages(rewards, group_size, 0.3),
     }[name]()
 
 
-NAMES = ["population", "sample", "centred", "leave-one-out", "maxrl"]
+NAMES = ["population", "sample", "centred", "leave-one-out", "maxrl", "log Z"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_batch_advantages_ignore_groups():
     assert whole[:4].sum() < -1 and whole[4:].sum() > 1  # the prompt is not in the baseline
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "log Z"])
 def test_advantages_sum_to_zero_in_every_group(name):
     sums = compute(name, random_rewards(3).abs(), 5, 1e-6).view(3, 5).sum(dim=1)
     assert sums.abs().max() < 1e-12
@@ -274,3 +277,18 @@ def test_leave_one_out_is_exactly_zero_without_spread(size: int, reward: float) 
 
 def test_two_rewards_are_enough_to_whiten_a_batch():
     assert batch_advantages(torch.tensor([1.0, 3.0]), eps=0.0).tolist() == [-1.0, 1.0]
+
+
+def test_log_z_lies_between_the_mean_and_the_largest_reward() -> None:
+    rewards = tensor([1.0, 0.0, 0.0, 0.0])
+    for tau, level in ((1e-3, 1.0), (1e4, 0.25)):
+        found = log_partition_advantages(rewards, 4, tau)
+        assert torch.allclose(found, rewards - level, atol=2e-3)
+    # Binary rewards, pass rate p: τ·log(1 − p + p·e^(1/τ)).
+    level = 0.5 * math.log(0.75 + 0.25 * math.exp(2.0))
+    assert torch.allclose(log_partition_advantages(rewards, 4, 0.5), rewards - level, atol=1e-14)
+    assert log_partition_advantages(rewards, 4, 0.5).sum() < 0
+    assert torch.isfinite(log_partition_advantages(1e3 * rewards, 4, 1e-3)).all()
+    for tau in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=r"^tau: must be positive"):
+            log_partition_advantages(rewards, 4, tau)

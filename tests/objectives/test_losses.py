@@ -15,6 +15,7 @@ from rlvr_lab.objectives.losses import (
     dr_grpo_loss,
     grpo_loss,
     gspo_loss,
+    kimi_loss,
     ppo_clip_loss,
     reinforce_loss,
     rloo_loss,
@@ -364,6 +365,7 @@ LOSSES = {
     "dapo": lambda lp, old, ref, a, m: dapo_loss(lp, old, a, m),
     "gspo": lambda lp, old, ref, a, m: gspo_loss(lp, old, a, m),
     "cispo": lambda lp, old, ref, a, m: cispo_loss(lp, old, a, m),
+    "kimi": lambda lp, old, ref, a, m: kimi_loss(lp, old, a, m, tau=0.3),
     "kl": lambda lp, old, ref, a, m: kl_penalty(lp, ref, m, 0.5, token_mean),
 }
 
@@ -434,13 +436,74 @@ def test_clip_fraction_equals_loop_and_takes_no_gradient():
     assert found == pytest.approx(float(dead) / int(mask.sum()), abs=1e-15)
 
 
+# ------------------------------------------------------------------------------------------- Kimi
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.1, 1.0, 30.0])
+def test_kimis_first_step_is_the_mean_baselined_policy_gradient_for_each_tau(tau):
+    plain = gradient(lambda x: rloo_loss(x, ADVANTAGES, MASK), OLD)
+    found = gradient(lambda x: kimi_loss(x, OLD, ADVANTAGES, MASK, tau), OLD)
+    assert (found - plain).abs().max() <= 1e-12
+    single = gradient(
+        lambda x: kimi_loss(x, OLD.float(), ADVANTAGES.float(), MASK, tau), OLD.float()
+    )
+    assert (single - plain.float()).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("tau", [0.05, 2.0])
+def test_kimis_loss_and_gradient_are_those_of_the_paper(tau):
+    value, wanted = 0.0, torch.zeros(4, 4, dtype=torch.float64)
+    for i, n in enumerate(LENGTHS):
+        log_ratio = sum(float(LOGPROBS[i, t] - OLD[i, t]) for t in range(n))
+        value += (float(ADVANTAGES[i]) - tau * log_ratio) ** 2 / 4
+        # Equation 3, whose sign is that of an ascent: A·∇log π − τ/2·∇(log ρ)².
+        wanted[i, :n] = -(float(ADVANTAGES[i]) - tau * log_ratio) / 4
+    found = kimi_loss(LOGPROBS, OLD, ADVANTAGES, MASK, tau)
+    assert found.item() == pytest.approx(value / (2 * tau), rel=1e-12)
+    found = gradient(lambda x: kimi_loss(x, OLD, ADVANTAGES, MASK, tau))
+    assert (found - wanted).abs().max() <= 1e-12
+
+
+def test_kimis_squares_are_averaged_by_the_given_average():
+    def per_answer(lengths):
+        total = ((LOGPROBS - OLD) * MASK).sum(dim=1)
+        return ((ADVANTAGES - 0.3 * total) ** 2 / 0.6 / lengths).mean()
+
+    lengths = torch.tensor(LENGTHS).double()
+    for average, divisor in ((constant_mean(7), 7), (sequence_mean, lengths), (None, 1)):
+        found = kimi_loss(LOGPROBS, OLD, ADVANTAGES, MASK, 0.3, average)
+        assert found.item() == pytest.approx(per_answer(divisor).item(), rel=1e-12)
+
+
+def test_kimis_minimum_over_all_policies_is_the_regularised_optimum():
+    """Answers of one token, all of them: π* ∝ π_old·exp(r/τ) makes the loss with the exact log Z zero."""
+    tau, rewards = 0.4, torch.tensor([1.0, 0.0, 0.3, 0.7, 0.0], dtype=torch.float64)
+    old = torch.tensor([0.1, 0.4, 0.2, 0.05, 0.25], dtype=torch.float64).log()
+    log_z = tau * (old + rewards / tau).logsumexp(0)
+    best = (old + rewards / tau).log_softmax(0)
+    mask = torch.ones(5, 1, dtype=torch.bool)
+
+    def loss(logprobs, baseline):
+        return kimi_loss(logprobs[:, None], old[:, None], rewards - baseline, mask, tau)
+
+    assert loss(best, log_z).item() <= 1e-30
+    assert gradient(lambda x: loss(x, log_z), best).abs().max() <= 1e-12
+    assert gradient(lambda x: loss(x, rewards.mean()), best).abs().max() > 1e-3
+
+
+def test_kimis_tau_is_positive():
+    for tau in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=r"^tau: must be positive"):
+            kimi_loss(LOGPROBS, OLD, ADVANTAGES, MASK, tau)
+
+
 # --------------------------------------------------------------------------------------- refusals
 
 FUNCTIONS = {
     **{name: LOSSES[name] for name in LOSSES if name != "kl"},
     "clip fraction": lambda lp, old, ref, a, m: token_clip_fraction(lp, old, a, m),
 }
-USES_OLD = ["ppo", "grpo", "dr-grpo", "dapo", "gspo", "cispo", "clip fraction"]
+USES_OLD = ["ppo", "grpo", "dr-grpo", "dapo", "gspo", "cispo", "kimi", "clip fraction"]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_lab.objectives.advantages import group_advantages, leave_one_out_advantages
+from rlvr_lab.objectives.advantages import (
+    group_advantages,
+    leave_one_out_advantages,
+    log_partition_advantages,
+)
 from rlvr_lab.objectives.averages import constant_mean, sequence_mean
 from rlvr_lab.objectives.kl import k1, k2, k3, kl_penalty, kl_shaped_rewards
 from rlvr_lab.objectives.losses import (
@@ -14,6 +18,7 @@ from rlvr_lab.objectives.losses import (
     dr_grpo_loss,
     grpo_loss,
     gspo_loss,
+    kimi_loss,
     reinforce_loss,
     rloo_loss,
 )
@@ -131,13 +136,26 @@ def test_the_share_of_clipped_tokens_goes_by_the_ratio_in_use() -> None:
 
 
 def test_every_name_has_a_meaning() -> None:
-    assert set(RATIOS) == {"token", "sequence", "cispo", "none"}
+    assert set(RATIOS) == {"token", "sequence", "cispo", "none", "squared"}
     assert set(AVERAGES) == {"sequence", "token", "constant"} and set(ESTIMATORS) == {
         "k1",
         "k2",
         "k3",
     }
-    assert set(ADVANTAGES) == {"group", "leave_one_out", "batch", "none", "maxrl"}
+    assert set(ADVANTAGES) == {"group", "leave_one_out", "batch", "none", "maxrl", "log_z"}
+
+
+def test_kimis_objective_has_its_own_tau_in_loss_and_baseline_and_trains_every_row() -> None:
+    given = {"baseline": "log_z", "divide_by_std": False, "average": "constant", "ratio": "squared"}
+    for tau in (0.2, 3.0):
+        found = objective("grpo", **given, tau=tau)
+        advantages = log_partition_advantages(REWARDS, 3, tau)
+        expected = kimi_loss(LOGPROBS, OLD, advantages, MASK, tau) / L
+        assert total(found).item() == pytest.approx(expected.item(), abs=1e-14)
+        assert found.trains_every_row and found.clipped(Rows(LOGPROBS, OLD, advantages, MASK)) == 0
+    assert not objective("grpo").trains_every_row
+    assert objective("grpo", kl_coef=0.1).trains_every_row
+    assert not objective("grpo", kl_coef=0.1, kl_in="reward").trains_every_row
 
 
 def test_a_kl_without_weight_reads_no_reference() -> None:

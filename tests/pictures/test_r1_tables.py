@@ -29,6 +29,12 @@ def test_differences_are_coloured_by_their_sign() -> None:
     assert red == {"+10.0": False, "−20.0": True}
 
 
+def test_ties_are_grey() -> None:
+    (ax,) = plot_scores({"t": {"A": {"x": 50.0, "y": 50.0}}}, differences=True).axes
+    (text,) = ax.texts
+    assert text.get_text() == "+0.0" and len(set(text.get_color())) == 1
+
+
 def test_a_panel_holds_three_models() -> None:
     two = plot_scores({"s": TABLE, "t": TABLE})
     assert [ax.get_title() for ax in two.axes] == ["s", "t"]

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from rlvr_lab.pictures.seeds import plot_effect_panels, plot_effects, plot_training_over_seeds
+from rlvr_lab.pictures.seeds import (
+    plot_each_seed,
+    plot_effect_panels,
+    plot_effects,
+    plot_training_over_seeds,
+)
 from tests.pictures.test_plots import texts
 
 
@@ -35,3 +40,16 @@ def test_each_panel_of_effects_has_its_unit_and_its_rows() -> None:
     assert (left.get_xlabel(), right.get_xlabel()) == ("tokens", "nats")
     assert [t.get_text() for t in right.get_yticklabels()] == ["b", "a"]
     assert sorted(left.lines[0].get_xdata()) == [1.0, 2.0]
+
+
+def test_each_seed_is_a_line_and_the_mean_a_thick_one() -> None:
+    runs = {"collapses": [[0.2, 0.1], [0.2, 0.9], [0.2, 0.8]], "does not": [[0.3, 0.9], [0.3, 1.0]]}
+    figure = plot_each_seed(runs, "share correct", [0, 5], {"collapses": "wrong"}, (0, 1), 0.1)
+    for ax, (title, curves) in zip(figure.axes, runs.items(), strict=True):
+        *seeds, mean, guess = ax.lines
+        assert [list(line.get_ydata()) for line in seeds] == curves
+        np.testing.assert_allclose(mean.get_ydata(), np.mean(curves, axis=0))
+        assert mean.get_linewidth() > seeds[0].get_linewidth()
+        assert list(seeds[0].get_xdata()) == [0, 5] and list(guess.get_ydata()) == [0.1, 0.1]
+        assert ax.get_title() == f"{title} (n = {len(curves)})" and ax.get_ylim() == (0, 1)
+    assert figure.axes[0].lines[0].get_color() != figure.axes[1].lines[0].get_color()

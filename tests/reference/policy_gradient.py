@@ -43,6 +43,14 @@ def without_itself(rewards: list[float]) -> list[float]:
     return [r - mean(rewards[:i] + rewards[i + 1 :]) for i, r in enumerate(rewards)]
 
 
+def above_log_z(rewards: list[float], tau: float) -> list[float]:
+    """r − τ·log of the mean of exp(r/τ)  (Kimi k1.5, section 2.3.2)."""
+    if len(set(rewards)) == 1:
+        return [0.0] * len(rewards)
+    level = tau * math.log(mean([math.exp(r / tau) for r in rewards]))
+    return [r - level for r in rewards]
+
+
 def advantages_of(config, rewards: list[float]) -> list[float]:
     if config.baseline == "none":
         return rewards
@@ -55,6 +63,8 @@ def advantages_of(config, rewards: list[float]) -> list[float]:
             found += without_itself(group)
         elif config.baseline == "maxrl":
             found += compare(group, lambda r: mean(r) + 1e-6)
+        elif config.baseline == "log_z":
+            found += above_log_z(group, config.tau)
         else:
             found += compare(group, spread if config.divide_by_std else lambda r: 1.0)
     return found
@@ -96,6 +106,9 @@ def gains(config, logprobs: Tensor, answer: Answer, a: float) -> tuple[list[Tens
         ratios = [log.exp() for log in logs]
     elif config.ratio == "sequence":  # GSPO: one ratio an answer, the geometric mean
         ratios = [(sum(logs) / len(logs)).exp()] * len(logs)
+    elif config.ratio == "squared":  # Kimi k1.5: one square an answer, spread over its tokens
+        square = (a - config.tau * sum(logs)) ** 2 / (2 * config.tau)
+        return [-square / len(logs)] * len(logs), [False] * len(logs)
     else:
         weights = [1.0] * len(logs)
         if config.ratio == "cispo":  # a weight is a number: no gradient
@@ -169,6 +182,7 @@ def update(config, model, optimizer, answers, advantages, ref) -> dict[str, floa
             losses.append(float(loss.detach()))
             dead.append(silent)
             penalised = config.kl_in == "loss" and config.kl_coef > 0
+            penalised = penalised or config.ratio == "squared"
             if not penalised and not any(chosen[1]):
                 norms.append(0.0)  # nothing to learn from, so no step, whatever Adam remembers
                 continue

@@ -50,6 +50,14 @@ CASES = {
     "off-policy without a ratio": {
         **OFF_POLICY, "ratio": "none", "minibatches": 4, "kl_coef": 0.1, "learning_rate": 0.01,
     },
+    "off-policy kimi": {
+        **OFF_POLICY, **PLAIN, "ratio": "squared", "average": "constant", "constant_length": 1.0, "tau": 0.3,
+        "learning_rate": 0.01, "steps": 2,
+    },
+    "off-policy kimi, log Z": {
+        **OFF_POLICY, **PLAIN, "ratio": "squared", "baseline": "log_z", "average": "constant", "tau": 0.05,
+        "rewards": {"accuracy": 1.0}, "learning_rate": 0.05, "seed": 5,
+    },
     "off-policy adam": {**OFF_POLICY, "optimizer": "adamw", "learning_rate": 3e-3, "steps": 2},
     "small minibatches": {"steps": 2,
         "minibatches": 4, "optimizer": "adamw", "learning_rate": 1e-3, "rewards": {"accuracy": 1.0},
@@ -77,10 +85,10 @@ CASES = {
 
 
 def pairs_of_choices() -> dict[str, dict]:
-    """Twenty cases in which every two choices of two different fields meet."""
+    """Thirty cases in which every two choices of two different fields meet."""
     found = {}
-    for i, baseline in enumerate(("group", "leave_one_out", "batch", "none", "maxrl")):
-        for j, ratio in enumerate(("token", "sequence", "cispo", "none")):
+    for i, baseline in enumerate(("group", "leave_one_out", "batch", "none", "maxrl", "log_z")):
+        for j, ratio in enumerate(("token", "sequence", "cispo", "none", "squared")):
             adam = (i // 2 + j) % 2 == 1
             found[f"{baseline} {ratio}"] = {
                 "baseline": baseline,

@@ -3,7 +3,16 @@
 One module for each group of notebooks; ``BANK`` has a list of ``Seeded`` for every check.
 """
 
-from tests.seeded_mistakes import case_r1, grpo, policy_gradient, ppo, preferences, trust_region
+from tests.seeded_mistakes import (
+    case_kimi,
+    case_qwen3,
+    case_r1,
+    grpo,
+    policy_gradient,
+    ppo,
+    preferences,
+    trust_region,
+)
 from tests.seeded_mistakes.kit import Seeded
 
 __all__ = ["BANK", "Seeded"]
@@ -15,4 +24,6 @@ BANK: dict[str, list[Seeded]] = {
     **ppo.BANK,
     **grpo.BANK,
     **case_r1.BANK,
+    **case_kimi.BANK,
+    **case_qwen3.BANK,
 }

@@ -44,6 +44,7 @@ CONFIGS = {
         "optimizer": "adamw",
         "learning_rate": 3e-4,
         "max_grad_norm": 1.0,
+        "tau": 0.1,
     },
     PPOConfig: {
         **ROLLOUTS,

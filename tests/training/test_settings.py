@@ -31,6 +31,7 @@ BOUNDS = {
         "kl_coef": WEIGHT,
         "clip_high": WEIGHT,
         "learning_rate": POSITIVE,
+        "tau": POSITIVE,
         "constant_length": OPTIONAL,
         "max_grad_norm": OPTIONAL,
         "clip_low": ("between 0 and 1", [-TINY, 1 + TINY], [NOTHING, 1.0]),
@@ -92,7 +93,7 @@ def test_an_algorithm_refuses_what_rollouts_refuse(kind) -> None:
         kind(temperature=0.0)
 
 
-@pytest.mark.parametrize("baseline", ["group", "leave_one_out", "maxrl", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["group", "leave_one_out", "maxrl", "log_z", "batch", "none"])
 def test_baselines_that_compare_answers_need_two(baseline) -> None:
     settings = {"baseline": baseline, "divide_by_std": False}
     assert PolicyGradientConfig(**settings, group_size=2).group_size == 2
@@ -107,7 +108,7 @@ def test_baselines_that_compare_answers_need_two(baseline) -> None:
 
 def test_only_the_group_baseline_is_divided_by_the_std() -> None:
     assert PolicyGradientConfig(divide_by_std=True).divide_by_std
-    for baseline in ("leave_one_out", "maxrl", "batch", "none"):
+    for baseline in ("leave_one_out", "maxrl", "log_z", "batch", "none"):
         with pytest.raises(ValueError, match=r"^divide_by_std: must be False"):
             PolicyGradientConfig(baseline=baseline)
 

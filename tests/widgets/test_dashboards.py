@@ -11,6 +11,8 @@ import pytest
 from IPython.display import Image
 from matplotlib.figure import Figure
 
+from rlvr_lab.experiments.kimi.length import DelayedLengthConfig
+from rlvr_lab.objectives.objective import ALGORITHMS
 from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures.style import new_figure
 from rlvr_lab.tasks.worlds import WORLDS
@@ -371,7 +373,7 @@ def test_every_control_has_a_tooltip_a_class_and_a_keyboard(screen: Screen) -> N
         assert f"rl-{name}" in getattr(dashboard, name)._dom_classes
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", [name for name, world in WORLDS.items() if world.ready])
 @pytest.mark.parametrize("name", PRESETS)
 def test_controls_give_back_the_preset_they_show(name: str, world: str) -> None:
     controls = Controls(None, PRESETS)
@@ -455,6 +457,29 @@ def test_the_consistency_reward_has_a_weight_only_where_it_is_a_reward() -> None
     assert controls.config() == TWO_LANGUAGES
     odd = replace(TWO_LANGUAGES, rewards={"accuracy": 1.0, "language": 0.2})
     assert Controls(odd, PRESETS).config() == odd
+
+
+def test_the_length_reward_has_a_weight_and_a_start_where_the_configuration_has_them() -> None:
+    assert not {"length_weight", "length_from"} & set(Controls(TWO_LANGUAGES, PRESETS).widgets)
+    start = DelayedLengthConfig(length_from=4)
+    presets = {name: replace(start, **row) for name, row in ALGORITHMS.items()}
+    controls = Controls(start, presets)
+    assert controls.config() == start and controls.preset == "GRPO"
+    controls.widgets["length_weight"].value = 0.25
+    controls.widgets["length_from"].value = 21
+    wanted = replace(start, rewards=start.rewards | {"length": 0.25}, length_from=21)
+    assert controls.config() == wanted
+    controls.widgets["preset"].value = "dr-grpo"
+    assert controls.config() == presets["dr-grpo"]
+    controls.reset()
+    assert controls.config() == start
+    assert "length reward from step 4" in describe_settings(start)
+    assert "weight of the length reward 1" in describe_settings(start)
+
+
+def describe_settings(config: PolicyGradientConfig) -> str:
+    other = replace(config, rewards=config.rewards | {"length": 0.5}, length_from=9)
+    return words.name_runs([words.LiveRun(1, "GRPO", config), words.LiveRun(2, "GRPO", other)])[0]
 
 
 def test_the_weight_moves_during_a_run_and_the_picture_shows_mixed_languages(

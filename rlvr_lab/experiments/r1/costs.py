@@ -11,7 +11,14 @@ from rlvr_lab.records.runs import Run
 __all__ = ["Costs", "at_cost", "cost_of", "costs"]
 
 Costs = Literal[
-    "trained_tokens", "sampled_tokens", "flops", "with_sampling", "sampling_first", "with_teacher"
+    "trained_tokens",
+    "sampled_tokens",
+    "student_tokens",
+    "updates",
+    "flops",
+    "with_sampling",
+    "sampling_first",
+    "with_teacher",
 ]
 
 
@@ -20,20 +27,26 @@ def costs(run: Run, what: Costs, teachers: Iterable[Run] = ()) -> Float[np.ndarr
 
     Args:
         run: one student.
-        what: ``trained_tokens``; ``sampled_tokens``; ``flops`` of the student; ``with_sampling`` adds the
-            sampling of the teacher, each trace when it is first used; ``sampling_first`` adds all of it before
-            the first step; ``with_teacher`` adds the RL of the teacher too, where the traces
-            come from the teacher after its RL.
+        what: ``trained_tokens``; ``sampled_tokens``; ``student_tokens`` (of the pupils in notebook 10);
+            ``updates``; ``flops`` of the student; ``with_sampling`` adds the work of the teacher, each trace
+            when it is first used; ``sampling_first`` adds all of it before the first step;
+            ``with_teacher`` adds the RL of the teacher too, where the teacher after its RL takes part.
         teachers: the runs of the teachers, for ``with_teacher``.
 
     Raises:
         ValueError: when the teacher of this seed is needed and not there.
     """
-    if what in ("trained_tokens", "sampled_tokens", "flops"):
+    if what in (
+        "trained_tokens",
+        "sampled_tokens",
+        "student_tokens",
+        "updates",
+        "flops",
+    ):
         return run.curve(what)
     sampling = run.curve("teacher_flops")
     total = run.curve("flops") + (sampling[-1] if what == "sampling_first" else sampling)
-    if what == "with_teacher" and run.config.learns_from == "teacher":
+    if what == "with_teacher" and run.config.needs_teacher:
         seed = run.config.seed
         own = [teacher for teacher in teachers if teacher.config.seed == seed]
         if not own:

@@ -96,6 +96,16 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
         self.require("world", self.world == "codes", "codes")
         self.require_at_least(1, "traces", "most_answers", "batch_size")
 
+    @property
+    def reads_traces(self) -> bool:
+        """Whether it learns from traces at some step."""
+        return self.learns_from != "reward"
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the teacher after its RL takes part."""
+        return self.learns_from == "teacher"
+
     def begin(
         self,
         policy: Policy | None = None,
@@ -119,7 +129,7 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
         state = super().begin(policy, *given, **named)
         names = ("trained_tokens", "sampled_tokens", "flops", "teacher_flops", "cpu_seconds")
         state.numbers = dict.fromkeys(names, 0)
-        if self.learns_from != "reward":
+        if self.reads_traces:
             if traces is None or source is None:
                 raise ValueError(f"traces, source: needed to learn from {self.learns_from!r}")
             state.data = traces
@@ -192,8 +202,11 @@ class StudentConfig(EvaluatedConfig, kind="r1-student"):
 
     def test(self, state: TrainState) -> dict[str, Any]:
         """The answers to the test, and what learning has used so far."""
-        used = {name: x for name, x in state.numbers.items() if name != "sampling"}
-        return {**super().test(state), **used}
+        return {**super().test(state), **self.used(state)}
+
+    def used(self, state: TrainState) -> dict[str, float]:
+        """The counters, as a record holds them."""
+        return {name: x for name, x in state.numbers.items() if name != "sampling"}
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
@@ -254,15 +267,18 @@ class Replicate:
             config.max_new_tokens,
         )
 
+    def lessons(self, config: StudentConfig) -> dict[str, Any]:
+        """What ``config.begin`` needs beside the student."""
+        if not config.reads_traces:
+            return {}
+        return {"traces": self.traces(config), "source": self.source(config)}
+
     def run(self, config: StudentConfig) -> Run:
         """One variant on this seed."""
         if config.learner == "teacher":
             return self.teacher[1]
         config = replace(config, seed=self.seed, table=self.seed)
-        student, given = base_of(config.learner, self.seed), {}
-        if config.learns_from != "reward":
-            given = {"traces": self.traces(config), "source": self.source(config)}
-        state = config.begin(student, **given)
+        state = config.begin(base_of(config.learner, self.seed), **self.lessons(config))
         return Run(config, [short_record(record) for record in train(config, state=state)])
 
 

@@ -1,0 +1,1 @@
+"""The case study of Qwen3, run small (notebook 10): one file for each experiment."""
