@@ -274,7 +274,7 @@ check_stage = Check(
 
 # ------------------------------------------------------------------------------------- a prediction
 
-FEW = {(1, "held-out"): 0.10, (4, "held-out"): 0.34, (64, "held-out"): 0.96, (4, "training"): 0.99}
+FEW = {(1, "held-out"): 0.10, (4, "held-out"): 0.40, (64, "held-out"): 0.95, (4, "training"): 0.99}
 """Mean accuracy of five seeds after 40 steps on so many prompts (``qwen3/few_prompts``)."""
 
 
@@ -287,14 +287,14 @@ check_few_prompts = Check(
     draw=lambda rng, turn: dict(zip(("prompts", "test"), list(FEW)[turn], strict=True)),
     right=_few,
     calls=4,
-    tolerance=0.13,  # 0.34: a prediction between 0.17 and 0.51 passes
+    tolerance=0.13,  # 0.40: a prediction between 0.22 and 0.58 passes
     near=0.09,
     mistakes={
         "the held-out accuracy is taken to be that on the prompts: a few prompts can be learned by heart": (
             lambda prompts, test: 0.99
         ),
         "the accuracy on the prompts is taken to be the held-out one": partial(
-            _few, training_4=0.34
+            _few, training_4=0.40
         ),
         "four prompts teach something: different problems share the steps of their chains": partial(
             _few, held_out_4=0.06

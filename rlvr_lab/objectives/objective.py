@@ -19,11 +19,11 @@ from rlvr_lab.objectives.kl import KlEstimator, k1, k2, k3, kl_penalty, kl_shape
 from rlvr_lab.objectives.losses import (
     cispo_loss,
     gspo_loss,
-    kimi_loss,
     ppo_clip_loss,
     reinforce_loss,
 )
 from rlvr_lab.objectives.ratios import clip_fraction, sequence_ratio, token_ratio
+from rlvr_lab.objectives.squared_loss import kimi_loss
 
 __all__ = ["ALGORITHMS", "AVERAGES", "ESTIMATORS", "Objective", "Rows", "objective_from"]
 

@@ -61,13 +61,8 @@ _NAMES = {
     "rewards.length": "weight of the length reward",
     "length_from": "length reward from step",
 }
-_VALUES = {
-    "True": "on",
-    "False": "off",
-    "sequence": "on",
-    "constant": "off",
-    "token": "by all tokens",
-}
+_VALUES = {"True": "on", "False": "off", "token": "by all tokens"}
+_VALUES |= {"sequence": "on", "constant": "off"}
 
 
 def _column(records: Iterable[Record], key: str) -> np.ndarray:

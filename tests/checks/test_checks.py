@@ -22,6 +22,7 @@ from rlvr_lab.objectives import (
     kl,
     losses,
     preferences,
+    squared_loss,
     trust_region,
     value_loss,
 )
@@ -176,7 +177,7 @@ def package_dr_grpo(logprobs, old_logprobs, rewards, mask, size, length, clip):
 
 def package_kimi(logprobs, old_logprobs, mask, rewards, size, tau):
     centred = advantages.group_advantages(rewards, size, divide_by_std=False)
-    return losses.kimi_loss(logprobs, old_logprobs, centred, mask, tau)
+    return squared_loss.kimi_loss(logprobs, old_logprobs, centred, mask, tau)
 
 
 def package_resting(rewards, size, tau, baseline):

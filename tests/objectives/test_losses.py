@@ -15,12 +15,12 @@ from rlvr_lab.objectives.losses import (
     dr_grpo_loss,
     grpo_loss,
     gspo_loss,
-    kimi_loss,
     ppo_clip_loss,
     reinforce_loss,
     rloo_loss,
 )
 from rlvr_lab.objectives.ratios import clip_fraction, clipped_surrogate, token_ratio
+from rlvr_lab.objectives.squared_loss import kimi_loss
 
 # One prompt, G = 4 answers of 1 to 4 tokens. The ratios of the long answer are .5, .9, 1.1 and 1.5.
 LENGTHS = [1, 2, 3, 4]

@@ -18,7 +18,6 @@ from rlvr_lab.objectives.losses import (
     dr_grpo_loss,
     grpo_loss,
     gspo_loss,
-    kimi_loss,
     reinforce_loss,
     rloo_loss,
 )
@@ -32,6 +31,7 @@ from rlvr_lab.objectives.objective import (
     Rows,
     objective_from,
 )
+from rlvr_lab.objectives.squared_loss import kimi_loss
 
 GENERATOR = torch.Generator().manual_seed(0)
 MASK = torch.arange(6) < torch.tensor([6, 3, 1, 5, 2, 4])[:, None]

@@ -97,7 +97,7 @@ def pairs_of_choices() -> dict[str, dict]:
                 "average": ("sequence", "token", "constant")[(i + j) % 3],
                 "kl_estimator": ("k1", "k2", "k3")[(i + 2 * j) % 3],
                 # MaxRL refuses the negative rewards that a KL in the reward makes.
-                "kl_in": "reward" if baseline != "maxrl" and j == (3, 0)[i % 2] else "loss",
+                "kl_in": "reward" if baseline != "maxrl" and j in ((3,), (0, 4))[i % 2] else "loss",
                 "kl_coef": 0.1,
                 "optimizer": "adamw" if adam else "sgd",
                 "learning_rate": 1e-3 if adam else 0.1,

@@ -10,7 +10,8 @@ from rlvr_lab.experiments.kimi.squared_loss import STUDY, VARIANTS, SquaredLossC
 from rlvr_lab.experiments.studies import STUDIES
 from rlvr_lab.objectives.advantages import group_advantages, log_partition_advantages
 from rlvr_lab.objectives.averages import constant_mean
-from rlvr_lab.objectives.losses import kimi_loss, reinforce_loss
+from rlvr_lab.objectives.losses import reinforce_loss
+from rlvr_lab.objectives.squared_loss import kimi_loss
 from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.policy.logprobs import token_logprobs
 from rlvr_lab.training.loop import train
