@@ -56,7 +56,7 @@ def draw_schedule(
     """The timeline for these settings, and what it says in numbers."""
     run = run_schedule(schedule, devices, sigma, budget, writers, transfer)
     numbers = (
-        f"{run.throughput:.0f} trained tokens/s, useful {run.utilisation:.0%}, "
+        f"{run.throughput:.0f} trained tokens/s, busy {run.utilisation:.0%}, "
         f"idle {run.share('idle'):.0%}, transfer {run.share('transfer'):.0%}, "
         f"staleness mean {run.mean_staleness:.2f}, maximum {run.max_staleness}"
     )
