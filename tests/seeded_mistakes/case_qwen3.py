@@ -476,6 +476,6 @@ BANK: dict[str, list[Seeded]] = {
         seeded("and 64 are nearly", foretelling(0.1, 0.1, 0.5, 1.0)),
         seeded("always giving its answer", foretelling(0.5, 0.4, 0.95, 1.0)),
         seeded("numbers of the base", foretelling(0.2, 0.2, 0.2, 0.2)),
-        seeded("percentages", foretelling(10, 34, 96, 99)),
+        seeded("percentages", foretelling(10, 40, 95, 99)),
     ],
 }
