@@ -191,22 +191,24 @@ def test_a_record_counts_ways_and_lengths_of_each_kind() -> None:
             f"<think>{chain}={right}",
             "",
             "=no",
+            f"<think>{chain}</think>=87",
+            f"<think>{chain}</think>=87",
         ]
-        lengths += [row + k + 1 for k in range(8)]
+        lengths += [row + k + 1 for k in range(10)]
     config = CurationConfig(**SMALL)
-    batch = batch_of(texts, 8, lengths)
-    verdicts = grade(MixedPool(), problems, texts, [False] * 48)
+    batch = batch_of(texts, 10, lengths)
+    verdicts = grade(MixedPool(), problems, texts, [False] * 60)
     found = config.describe(problems, batch, verdicts)
     for row, (kind, p) in enumerate(zip(KINDS, problems, strict=True)):
         lucky = answer_text(p) == "no"
-        assert found[f"checked_{kind}"] == found[f"false_{kind}"] == 1 / 8
-        assert found[f"bare_{kind}"] == (2 + lucky) / 8
-        assert found[f"accuracy_{kind}"] == (4 + lucky) / 8
-        assert found[f"chains_{kind}"] == (3 if row == 0 else 2) / 8
-        assert found[f"length_{kind}"] == row + 4.5
-    own = texts[8 * KINDS.index("true_false") :][:8]
-    said = [v.answer for v in verdicts[8 * KINDS.index("true_false") :][:8]]
-    assert found["no"] == said.count("no") / 8 and len(own) == 8
+        assert found[f"checked_{kind}"] == found[f"false_{kind}"] == 1 / 10
+        assert found[f"bare_{kind}"] == (2 + lucky) / 10
+        assert found[f"accuracy_{kind}"] == (4 + lucky) / 10
+        assert found[f"chains_{kind}"] == (5 if row == 0 else 4) / 10
+        assert found[f"length_{kind}"] == row + 5.5
+    own = texts[10 * KINDS.index("true_false") :][:10]
+    said = [v.answer for v in verdicts[10 * KINDS.index("true_false") :][:10]]
+    assert found["no"] == said.count("no") / 10 and len(own) == 10
     assert set(found) == {"no"} | {
         f"{name}_{kind}"
         for name in ("accuracy", "length", "chains", "checked", "false", "bare")

@@ -193,6 +193,14 @@ def test_the_number_of_terms_is_that_of_the_rated_sums(monkeypatch) -> None:
     assert found == {"terms": digits, "first": [7] * 9, "second": [7] * 9}
 
 
+def test_one_digit_problems_are_removed_by_one_correct_guess(monkeypatch) -> None:
+    right = torch.tensor([[True, False], [False, False], [True, True], [False, False]])
+    monkeypatch.setattr(pool_filters, "attempts_at", lambda *given: Attempts([], right))
+    monkeypatch.setattr(pool_filters, "sums_base", lambda seed, device: (tiny(), 0))
+    found = pool_filters._one_digit(FiltersConfig(rated=4, attempts=2))
+    assert found == {"guess_one_digit": 3 / 8, "one_digit": 1 / 2}
+
+
 def test_the_configuration_refuses_nothing_to_do() -> None:
     for name in ("items", "attempts", "answers", "rated"):
         with pytest.raises(ValueError, match=f"^{name}"):
