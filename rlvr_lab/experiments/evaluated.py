@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rlvr_lab.experiments.study import replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
@@ -75,7 +76,7 @@ class EvaluatedConfig(PolicyGradientConfig):
 
     def test_answers(self, state: TrainState) -> Answers:
         """Answer the test problems; the policy and the generators of the run stay as they are."""
-        problems = state.task.problems(self.test_problems, random.Random(self.test_name))
+        problems = self.test_questions(state)
         generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
         batch = sample(
             state.policy,
@@ -87,6 +88,10 @@ class EvaluatedConfig(PolicyGradientConfig):
         )
         verdicts = grade(state.task, problems, batch.texts, batch.truncated.tolist())
         return Answers(state.task, problems, batch, verdicts)
+
+    def test_questions(self, state: TrainState) -> list[Problem]:
+        """The test problems, the same at each step."""
+        return state.task.problems(self.test_problems, random.Random(self.test_name))
 
     @property
     def test_name(self) -> str:
@@ -122,9 +127,7 @@ def runs_from(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for config in variants.values():
             one = replace(config, seed=seed, table=seed)
             records = train(one, state=one.begin(base(seed)))

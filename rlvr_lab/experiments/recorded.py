@@ -12,7 +12,9 @@ from rlvr_lab.experiments import (  # noqa: F401
     ppo_details,
     trust_region,
 )
-from rlvr_lab.experiments.r1 import studies  # noqa: F401
+from rlvr_lab.experiments.kimi import studies as kimi  # noqa: F401
+from rlvr_lab.experiments.qwen3 import studies as qwen3  # noqa: F401
+from rlvr_lab.experiments.r1 import studies as r1  # noqa: F401
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.records.runs import Recording, Run
 from rlvr_lab.training import pairs  # noqa: F401

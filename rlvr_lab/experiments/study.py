@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rlvr_lab.records.runs import Run
 
-__all__ = ["Study"]
+__all__ = ["Study", "replicates"]
 
 
 class Study(NamedTuple):
@@ -37,3 +37,17 @@ class Study(NamedTuple):
         if unknown := [name for name in names if name not in self.variants]:
             raise ValueError(f"only: {unknown[0]!r} is none of {', '.join(self.variants)}")
         return self.measure(seeds, {name: self.variants[name] for name in names}, first)
+
+
+def replicates(seeds: int, first: int = 0) -> range:
+    """The seeds ``first`` … ``first`` + ``seeds`` − 1, one for each replicate.
+
+    Raises:
+        ValueError: for no seeds.
+
+    >>> list(replicates(2, 5))
+    [5, 6]
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds: need at least 1, got {seeds}")
+    return range(first, first + seeds)

@@ -25,6 +25,7 @@ from itertools import product
 from typing import Literal
 
 from rlvr_lab.policy.words import DIGITS, NUMBER_WORDS
+from rlvr_lab.tasks.grammar import fits, judge
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
 __all__ = [
@@ -49,16 +50,11 @@ Way = Literal["direct", "digits", "words", "mixed", "malformed"]
 
 SUMS, TERMS = 3, 3
 """Sums in a problem, and numbers in each."""
-MAX_CHARACTERS = 4096
 _NUMBER = "|".join(["[0-9]", *NUMBER_WORDS])
 _ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
 _WELL_FORMED = re.compile(
     rf"(?P<block><think>(?P<chain>(?:{_NUMBER}|,|wait)*)</think>)?=(?P<answer>[0-9]{{3}})", re.ASCII
 )
-
-
-def _parse(text: str) -> re.Match[str] | None:
-    return _WELL_FORMED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
 
 
 def way_of(text: str) -> Way:
@@ -67,7 +63,7 @@ def way_of(text: str) -> Way:
     >>> way_of("=083"), way_of("<think>720,378,913</think>=083"), way_of("<think>720,378=083")
     ('direct', 'digits', 'malformed')
     """
-    match = _parse(text)
+    match = fits(_WELL_FORMED, text)
     if match is None:
         return "malformed"
     if match["block"] is None:
@@ -107,20 +103,11 @@ class Codes(Task):
         >>> Codes().verify(problem, "=083", False).reason, Codes().verify(problem, "=83", False).reason
         ('right', 'malformed')
         """
-        if truncated:
-            return Verdict("truncated")
-        if len(text) > MAX_CHARACTERS:
-            return Verdict("malformed")
-        match = _parse(text)
-        if match is None:
-            found = _ANSWER.search(text)
-            return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
-        right = match["answer"] == f"{problem.answer:03d}"
-        return Verdict("right" if right else "wrong", match["answer"])
+        return judge(text, f"{problem.answer:03d}", truncated, _WELL_FORMED, _ANSWER)
 
     def well_formed(self, text: str) -> bool:
         """One optional ``<think>…</think>`` block and one final ``=`` with three digits."""
-        return _parse(text) is not None
+        return fits(_WELL_FORMED, text) is not None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from rlvr_lab.tasks.sums import MAX_CHARACTERS
+from rlvr_lab.tasks.grammar import fits, judge
+from rlvr_lab.tasks.mixtures import broken, require_probabilities
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
 __all__ = ["LongSums", "LongSumsMixture", "digits_of", "running_sums"]
@@ -102,18 +103,11 @@ class LongSums(Task):
         >>> LongSums().verify(problem, "=2", False).reason
         'malformed'
         """
-        if truncated:
-            return Verdict("truncated")
-        match = _WELL_FORMED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
-        if match is None:
-            found = _ANSWER.search(text[:MAX_CHARACTERS])
-            return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
-        right = match["answer"] == f"{problem.answer:02d}"
-        return Verdict("right" if right else "wrong", match["answer"])
+        return judge(text, f"{problem.answer:02d}", truncated, _WELL_FORMED, _ANSWER)
 
     def well_formed(self, text: str) -> bool:
         """One optional ``<think>…</think>`` block of digits and one final ``=`` with two digits."""
-        return len(text) <= MAX_CHARACTERS and _WELL_FORMED.fullmatch(text) is not None
+        return fits(_WELL_FORMED, text) is not None
 
 
 @dataclass(frozen=True)
@@ -136,13 +130,7 @@ class LongSumsMixture:
     slip: float = 0.04
 
     def __post_init__(self) -> None:
-        for name in ("direct", "malformed", "slip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: must lie in [0, 1], got {getattr(self, name)}")
-        if self.direct + self.malformed > 1:
-            raise ValueError(
-                f"direct, malformed: their sum {self.direct + self.malformed} exceeds 1"
-            )
+        require_probabilities(self, "direct", "malformed", "slip", shares=("direct", "malformed"))
 
     @classmethod
     def clean(cls) -> "LongSumsMixture":
@@ -171,5 +159,5 @@ class LongSumsMixture:
         totals = self.chain(problem, rng)
         chain, answer = "".join(map(str, totals)), f"{totals[-2]}{totals[-1]}"
         if kind > 1 - self.malformed:
-            return f"{chain}={answer}" if rng.random() < 0.5 else f"<think>{chain}={answer}"
+            return broken(chain, answer, rng)
         return f"<think>{chain}</think>={answer}"

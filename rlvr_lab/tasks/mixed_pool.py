@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from rlvr_lab.policy.words import DIGITS
+from rlvr_lab.tasks.grammar import fits, judge
 from rlvr_lab.tasks.long_sums import running_sums
-from rlvr_lab.tasks.sums import MAX_CHARACTERS
+from rlvr_lab.tasks.mixtures import broken, require_probabilities
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
 __all__ = [
@@ -134,7 +135,7 @@ def way_of(problem: Problem, text: str) -> Way:
     >>> [way_of(problem, t) for t in ("=yes", "<think>720</think>=yes", "<think>73</think>=no")]
     ['direct', 'right_chain', 'wrong_chain']
     """
-    match = _WELL_FORMED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
+    match = fits(_WELL_FORMED, text)
     if match is None:
         return "malformed"
     if match["chain"] is None:
@@ -200,18 +201,11 @@ class MixedPool(Task):
         >>> MixedPool().verify(Problem("<3:7+5+8.....?", 1, 2), "=yes", False).reason
         'right'
         """
-        if truncated:
-            return Verdict("truncated")
-        match = _WELL_FORMED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
-        if match is None:
-            found = _ANSWER.search(text[:MAX_CHARACTERS])
-            return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
-        right = match["answer"] == answer_text(problem)
-        return Verdict("right" if right else "wrong", match["answer"])
+        return judge(text, answer_text(problem), truncated, _WELL_FORMED, _ANSWER)
 
     def well_formed(self, text: str) -> bool:
         """One optional ``<think>…</think>`` block of digits and one final ``=`` with an answer of any kind."""
-        return len(text) <= MAX_CHARACTERS and _WELL_FORMED.fullmatch(text) is not None
+        return fits(_WELL_FORMED, text) is not None
 
 
 @dataclass(frozen=True)
@@ -238,13 +232,9 @@ class PoolMixture:
     sees: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("direct", "malformed", "slip", "sees"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: must lie in [0, 1], got {getattr(self, name)}")
-        if self.direct + self.malformed > 1:
-            raise ValueError(
-                f"direct, malformed: their sum {self.direct + self.malformed} exceeds 1"
-            )
+        require_probabilities(
+            self, "direct", "malformed", "slip", "sees", shares=("direct", "malformed")
+        )
 
     @classmethod
     def clean(cls) -> "PoolMixture":
@@ -284,5 +274,5 @@ class PoolMixture:
         chain = self.chain(problem, rng)
         answer = _conclude(kind_of(problem.prompt), chain)
         if kind > 1 - self.malformed:
-            return f"{chain}={answer}" if rng.random() < 0.5 else f"<think>{chain}={answer}"
+            return broken(chain, answer, rng)
         return f"<think>{chain}</think>={answer}"

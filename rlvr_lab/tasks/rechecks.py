@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from rlvr_lab.policy.words import NUMBER_WORDS
 from rlvr_lab.tasks.codes import CodesMixture, FactTable, Way
+from rlvr_lab.tasks.mixtures import require_probabilities
 from rlvr_lab.tasks.task import Problem
 
 __all__ = ["Draft", "RecheckMixture", "Step", "draft_of", "steps_of"]
@@ -140,9 +141,7 @@ class RecheckMixture(CodesMixture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("recheck", "recheck_slip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: must lie in [0, 1], got {getattr(self, name)}")
+        require_probabilities(self, "recheck", "recheck_slip")
         if self.facts not in ("correct", "draft"):
             raise ValueError(f"facts: must be correct or draft, got {self.facts!r}")
 

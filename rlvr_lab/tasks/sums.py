@@ -17,11 +17,12 @@ import random
 import re
 from dataclasses import dataclass
 
+from rlvr_lab.tasks.grammar import fits, judge
+from rlvr_lab.tasks.mixtures import broken
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
 __all__ = ["COURTESY", "Sums", "SumsMixture", "hidden_digit", "is_well_formed", "verify_sum"]
 
-MAX_CHARACTERS = 4096
 COURTESY = "ok"
 _DIGIT = "[0-9]|zero|one|two|three|four|five|six|seven|eight|nine"
 _ANSWER = re.compile(r"=(?P<answer>[0-9]{1,18})", re.ASCII)
@@ -36,7 +37,7 @@ def is_well_formed(text: str) -> bool:
     >>> is_well_formed("<think>720</think>=0"), is_well_formed("<think>720=0")
     (True, False)
     """
-    return len(text) <= MAX_CHARACTERS and _WELL_FORMED.fullmatch(text) is not None
+    return fits(_WELL_FORMED, text) is not None
 
 
 def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
@@ -60,16 +61,7 @@ def verify_sum(text: str, answer: int, truncated: bool = False) -> Verdict:
     """
     if answer < 0:
         raise ValueError(f"answer: expected a non-negative integer, got {answer}")
-    if truncated:
-        return Verdict("truncated")
-    if len(text) > MAX_CHARACTERS:
-        return Verdict("malformed")
-    match = _WELL_FORMED.fullmatch(text)
-    if match is None:
-        found = _ANSWER.search(text)
-        return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
-    right = match["answer"] == str(answer)
-    return Verdict("right" if right else "wrong", match["answer"])
+    return judge(text, str(answer), truncated, _WELL_FORMED, _ANSWER)
 
 
 def hidden_digit(prompt: str) -> int:
@@ -198,5 +190,5 @@ class SumsMixture:
             chain = "".join(words[: rng.randint(1, len(words) - 1)])
             return f"<think>{chain}</think>={rng.randrange(10)}"
         if kind > 1 - self.malformed:
-            return f"{chain}={total}" if rng.random() < 0.5 else f"<think>{chain}={total}"
+            return broken(chain, str(total), rng)
         return f"<think>{chain}</think>={total}"

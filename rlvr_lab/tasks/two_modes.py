@@ -24,7 +24,9 @@ from itertools import accumulate
 from typing import Literal
 
 from rlvr_lab.policy.words import NUMBER_WORDS
-from rlvr_lab.tasks.sums import COURTESY, MAX_CHARACTERS
+from rlvr_lab.tasks.grammar import fits, judge
+from rlvr_lab.tasks.mixtures import broken, require_probabilities
+from rlvr_lab.tasks.sums import COURTESY
 from rlvr_lab.tasks.task import Problem, Task, Verdict
 
 __all__ = [
@@ -207,18 +209,11 @@ class TwoModes(Task):
         >>> [TwoModes().verify(problem, text, False).reason for text in ("=0ok", "<think>720=0")]
         ['right', 'malformed']
         """
-        if truncated:
-            return Verdict("truncated")
-        match = _WELL_FORMED.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
-        if match is None:
-            found = _ANSWER.search(text[:MAX_CHARACTERS])
-            return Verdict("malformed", found["answer"]) if found else Verdict("no_answer")
-        right = match["answer"] == str(problem.answer)
-        return Verdict("right" if right else "wrong", match["answer"])
+        return judge(text, str(problem.answer), truncated, _WELL_FORMED, _ANSWER)
 
     def well_formed(self, text: str) -> bool:
         """An optional block of digits, ``=`` and one digit, and ``ok`` or nothing."""
-        return len(text) <= MAX_CHARACTERS and _WELL_FORMED.fullmatch(text) is not None
+        return fits(_WELL_FORMED, text) is not None
 
 
 @dataclass(frozen=True)
@@ -241,13 +236,7 @@ class TwoModesMixture:
     slip: float = 0.06
 
     def __post_init__(self) -> None:
-        for name in ("direct", "malformed", "slip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: must lie in [0, 1], got {getattr(self, name)}")
-        if self.direct + self.malformed > 1:
-            raise ValueError(
-                f"direct, malformed: their sum {self.direct + self.malformed} exceeds 1"
-            )
+        require_probabilities(self, "direct", "malformed", "slip", shares=("direct", "malformed"))
 
     @classmethod
     def clean(cls) -> "TwoModesMixture":
@@ -276,5 +265,5 @@ class TwoModesMixture:
         values = self.chain(problem, rng)
         chain, answer = "".join(map(str, values)), values[-1]
         if share > 1 - self.malformed:
-            return f"{chain}={answer}" if rng.random() < 0.5 else f"<think>{chain}={answer}"
+            return broken(chain, str(answer), rng)
         return f"<think>{chain}</think>={answer}"

@@ -7,12 +7,12 @@ import pytest
 
 from rlvr_lab.tasks.codes import (
     LANGUAGES,
-    MAX_CHARACTERS,
     Codes,
     CodesMixture,
     FactTable,
     way_of,
 )
+from rlvr_lab.tasks.grammar import MAX_CHARACTERS
 from rlvr_lab.tasks.task import Problem, Verdict
 
 NONE = FactTable(0, 0, 0)

@@ -7,7 +7,7 @@ import pytest
 
 from rlvr_lab.policy.words import build_tokenizer
 from rlvr_lab.tasks.long_sums import LongSums, LongSumsMixture, digits_of, running_sums
-from rlvr_lab.tasks.task import Problem
+from rlvr_lab.tasks.task import Problem, Verdict
 from rlvr_lab.tasks.worlds import WORLDS, base_policy, make_task
 
 PROBLEM = Problem("7+5+8+3........?", 3, 3)  # running sums 7 2 0 3, so the answer is 03
@@ -63,7 +63,7 @@ def test_verdicts_by_hand(text: str, reason: str, answer: str | None) -> None:
 
 def test_a_text_that_is_too_long_is_not_searched() -> None:
     text = "<think>" + "7" * 5000 + "</think>=03"
-    assert LongSums().verify(PROBLEM, text, False).reason == "no_answer"
+    assert LongSums().verify(PROBLEM, text, False) == Verdict("malformed")
     assert not LongSums().well_formed(text)
 
 

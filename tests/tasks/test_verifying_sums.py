@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from rlvr_lab.tasks.sums import MAX_CHARACTERS, Sums, is_well_formed, verify_sum
+from rlvr_lab.tasks.grammar import MAX_CHARACTERS
+from rlvr_lab.tasks.sums import Sums, is_well_formed, verify_sum
 from rlvr_lab.tasks.task import Problem, Verdict
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

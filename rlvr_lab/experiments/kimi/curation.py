@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
@@ -29,13 +28,12 @@ from rlvr_lab.experiments.kimi.pool_filters import (
     pool_base,
     pool_items,
 )
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
-from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
 from rlvr_lab.tasks.curated_pool import CuratedPool
 from rlvr_lab.tasks.mixed_pool import KINDS, Kind, MixedPool, kind_of, way_of
-from rlvr_lab.tasks.task import Answers, Problem, Verdict, grade
+from rlvr_lab.tasks.task import Problem, Verdict
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.rollouts import Experience
 from rlvr_lab.training.state import TrainState
@@ -122,22 +120,11 @@ class CurationConfig(EvaluatedConfig, kind="kimi-curation"):
         rewards[-self.removed * self.group_size :] = 0.0
         return replace(experience, rewards=rewards)
 
-    def test_answers(self, state: TrainState) -> Answers:
-        """Answers to ``test_problems`` new items of each kind."""
+    def test_questions(self, state: TrainState) -> list[Problem]:
+        """``test_problems`` new items of each kind."""
         rng = random.Random(self.test_name)
         items = [MixedPool({kind: 1}).problems(self.test_problems, rng) for kind in KINDS]
-        problems = [item for own in items for item in own]
-        generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
-        batch = sample(
-            state.policy,
-            [problem.prompt for problem in problems],
-            self.test_samples,
-            self.max_new_tokens,
-            generator,
-            self.temperature,
-        )
-        verdicts = grade(state.task, problems, batch.texts, batch.truncated.tolist())
-        return Answers(state.task, problems, batch, verdicts)
+        return [item for own in items for item in own]
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
@@ -209,9 +196,7 @@ def measure_curation(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         pools: dict[Skill, Curated] = {}
         for variant in variants.values():
             policy, used = pool_base(seed, variant.skill)

@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
 from rlvr_lab.experiments.kimi.long_bases import long_base
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.runs import Run
@@ -323,9 +323,7 @@ def measure_curriculum(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for config in variants.values():
             one = replace(config, seed=seed, table=seed)
             policy, used = long_base(one.slips, seed, one.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr_lab.experiments.base_models import sums_base
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.records.runs import Run
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
@@ -66,9 +66,7 @@ def measure(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for config in variants.values():
             one = replace(config, seed=seed)
             records = train(one, state=one.begin(sums_base(seed)[0]))

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from rlvr_lab.experiments.evaluated import short_record
 from rlvr_lab.experiments.qwen3.checkpoints import LONGEST, fused
 from rlvr_lab.experiments.qwen3.stages import GUESS, finished, questions
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy, encode_prompts
 from rlvr_lab.policy.logprobs import prefill
 from rlvr_lab.policy.sampling import sample
@@ -268,9 +268,7 @@ def measure(seeds: int, variants: Mapping[str, BudgetConfig], first: int) -> Ite
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for config in variants.values():
             one = replace(config, seed=seed)
             yield Run(one, [short_record(record) for record in one.records(one.policy())])

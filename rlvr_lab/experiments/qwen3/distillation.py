@@ -33,7 +33,7 @@ from rlvr_lab.experiments.r1.distillation import (
     StudentConfig,
     working_weights,
 )
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
@@ -233,9 +233,7 @@ def measure(seeds: int, variants: Mapping[str, StudentConfig], first: int) -> It
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         replicate = Classroom(seed, TEACHER)
         for config in variants.values():
             yield replicate.run(config)

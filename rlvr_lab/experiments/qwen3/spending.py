@@ -31,7 +31,7 @@ from jaxtyping import Float
 from rlvr_lab.experiments.base_models import codes_base, sums_base
 from rlvr_lab.experiments.evaluated import short_record
 from rlvr_lab.experiments.qwen3.votes import ballots, vote_curve
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
@@ -302,9 +302,7 @@ def measure(seeds: int, variants: Mapping[str, SpendingConfig], first: int) -> I
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         desk = Desk(seed)
         for config in variants.values():
             yield desk.run(config)

@@ -16,19 +16,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, at_step, short_record
 from rlvr_lab.experiments.kept_bases import kept_base
 from rlvr_lab.experiments.qwen3.checkpoints import LONGEST, cold_start, fused, kept_name
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
-from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
 from rlvr_lab.tasks.sums import COURTESY
-from rlvr_lab.tasks.task import Answers, Problem, Verdict, grade
+from rlvr_lab.tasks.task import Problem, Verdict
 from rlvr_lab.tasks.two_modes import (
     FLAGS,
     KINDS,
@@ -113,22 +111,14 @@ class StagesConfig(EvaluatedConfig, kind="qwen3-stages"):
         terms = PLACES - 1
         self.require("test_problems", self.test_problems % terms == 0, f"a multiple of {terms}")
 
-    def test_answers(self, state: TrainState) -> Answers:
-        """The answers to all questions with all flags; the policy and the run's generators stay as they are."""
-        asked = [
+    def test_questions(self, state: TrainState) -> list[Problem]:
+        """All questions with all flags."""
+        return [
             replace(problem, prompt=with_flag(problem.prompt, flag))
             for kind in KINDS
             for flag in FLAGS
             for problem in questions(kind, self.test_problems // (PLACES - 1), self.table)
         ]
-        generator = torch.Generator(state.policy.device).manual_seed(1000 * self.table + state.step)
-        prompts = [problem.prompt for problem in asked]
-        batch = sample(
-            *(state.policy, prompts, self.test_samples, self.max_new_tokens, generator),
-            temperature=self.temperature,
-        )
-        verdicts = grade(state.task, asked, batch.texts, batch.truncated.tolist())
-        return Answers(state.task, asked, batch, verdicts)
 
     def describe(
         self, problems: list[Problem], batch: RolloutBatch, verdicts: list[Verdict]
@@ -186,9 +176,7 @@ def measure(seeds: int, variants: Mapping[str, StagesConfig], first: int) -> Ite
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for name, config in variants.items():
             one = replace(config, seed=seed, table=seed)
             state = one.begin(_start(one, seed))

@@ -24,7 +24,7 @@ from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, at_step, runs_from
 from rlvr_lab.experiments.kept_bases import codes_with_chains, kept_base
 from rlvr_lab.experiments.pretraining import fit
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
@@ -266,9 +266,7 @@ def measure_aha(seeds: int, variants: Mapping[str, AhaConfig], first: int = 0) -
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for name, config in variants.items():
             base = partial(recheck_base, facts=config.facts, device=config.device)
             yield from runs_from(base, {name: config}, 1, seed)

@@ -25,7 +25,7 @@ import numpy as np
 
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
 from rlvr_lab.experiments.r1.students import base_of
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.runs import Run
@@ -304,9 +304,7 @@ def measure(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         replicate = Replicate(seed, TEACHER)
         for config in variants.values():
             yield replicate.run(config)

@@ -27,7 +27,7 @@ from rlvr_lab.experiments.r1.spurious import (
     bases_of,
     think_probability,
 )
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.objectives.objective import Objective
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.logprobs import state_logits
@@ -164,9 +164,7 @@ def measure_drift(seeds: int, variants: Mapping[str, DriftConfig], first: int) -
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         bases = bases_of(seed, variants)
         for config in variants.values():
             one = replace(config, seed=seed, table=seed)  # each leaves its base as it was

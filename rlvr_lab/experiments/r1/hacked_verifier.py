@@ -24,7 +24,7 @@ from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.kept_bases import kept_base
 from rlvr_lab.experiments.pretraining import fit
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.runs import Run
@@ -177,9 +177,7 @@ def measure_hacked(seeds: int, variants: Mapping[str, HackedConfig], first: int)
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for name, config in variants.items():
             for run in runs_from(
                 lambda own, c=config: base_with_lists(own, c.lists), {name: config}, 1, seed

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from rlvr_lab.experiments.base_models import MIXED_STEPS
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.kept_bases import kept_base, taught_codes
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.records.runs import Run
@@ -157,9 +157,7 @@ VARIANTS = {
 
 def measure(seeds: int, variants: Mapping[str, LanguageConfig], first: int) -> Iterator[Run]:
     """Each variant from the base of its facts; ``ValueError`` for no seeds."""
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for name, config in variants.items():
             yield from runs_from(lambda s, c=config: base(c.facts, s), {name: config}, 1, seed)
 

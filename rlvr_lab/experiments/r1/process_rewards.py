@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run, curves
@@ -271,9 +271,7 @@ def measure_process_rewards(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         judges: dict[tuple, Judge | None] = {}
         for variant in variants.values():
             config = replace(variant, seed=seed, table=seed)

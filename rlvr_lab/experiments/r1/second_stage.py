@@ -26,7 +26,7 @@ from rlvr_lab.experiments.answer_kinds import answer_kind
 from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, short_record
 from rlvr_lab.experiments.kept_bases import kept_base
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Run
@@ -244,9 +244,7 @@ def measure_second_stage(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         fitted = fit_style(courteous_start(seed), seed)
         for config in variants.values():
             one = replace(config, seed=seed, table=seed)

@@ -20,7 +20,7 @@ from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
 from rlvr_lab.experiments.kept_bases import kept_base
 from rlvr_lab.experiments.pretraining import fit
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy, encode_prompts, load_policy
 from rlvr_lab.policy.logprobs import prefill
@@ -176,9 +176,7 @@ def measure_spurious(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         bases = bases_of(seed, variants)
         for name, config in variants.items():
             again = partial(_again, bases[config.prior])

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rlvr_lab.exact.answer_trees import AnswerTree, noise_for
 from rlvr_lab.exact.search import SearchRule, search
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.records.runs import Run
 from rlvr_lab.training.config import RunConfig
 
@@ -99,9 +99,7 @@ def measure_trees(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         for config in variants.values():
             yield replace(config, seed=seed).run()
 

@@ -25,7 +25,7 @@ from rlvr_lab.experiments.r1.policy_tree import (
     doubtful_base,
     prefix_auc,
 )
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.policy.scalar_head import ScalarModel
 from rlvr_lab.records.runs import Run
@@ -176,9 +176,7 @@ def measure_searches(
     Raises:
         ValueError: for no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         labs: dict[int, Replicate] = {}
         for config in variants.values():
             lab = labs.setdefault(config.problems, Replicate(seed, config.problems))

@@ -18,7 +18,7 @@ import numpy as np
 from rlvr_lab.experiments.answer_kinds import ANSWER_KINDS, answer_kind
 from rlvr_lab.experiments.base_models import sums_base
 from rlvr_lab.experiments.evaluated import EvaluatedConfig, runs_from
-from rlvr_lab.experiments.study import Study
+from rlvr_lab.experiments.study import Study, replicates
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.records.runs import Run
 from rlvr_lab.rewards.registry import make_reward
@@ -169,9 +169,7 @@ def measure_zero(seeds: int, variants: Mapping[str, ZeroConfig], first: int) -> 
         ValueError: for no seeds.
         PretrainingFailed: see ``sums_base``.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: need at least 1, got {seeds}")
-    for seed in range(first, first + seeds):
+    for seed in replicates(seeds, first):
         _, used = sums_base(seed)
         for run in runs_from(lambda own: sums_base(own)[0], variants, 1, seed):
             run.records[0]["base_seed"] = used
