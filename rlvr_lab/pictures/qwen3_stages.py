@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.seeds import effect_row
-from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plain_legend, plot_guessing
+from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plot_guessing
 from rlvr_lab.records.claims import effect_over_seeds
 
 __all__ = ["plot_costs", "plot_modes"]
@@ -33,7 +33,7 @@ def plot_modes(
     Raises:
         ValueError: with more than three flags, or a row that has not one array for each stage.
     """
-    figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=3.5)
+    figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=3.9)
     for ax, (task, flags) in zip(np.ravel(axes), panels.items(), strict=True):
         if len(flags) > len(_LOOKS):
             raise ValueError(f"panels: at most {len(_LOOKS)} flags, got {list(flags)}")
@@ -45,7 +45,8 @@ def plot_modes(
             plot_guessing(ax, guess, left=True)
         ax.set_xticks(range(len(stages)), [name.replace(" ", "\n") for name in stages])
         ax.set(ylabel=unit, title=task)
-    plain_legend(np.ravel(axes)[-1], loc="center left")
+    handles, names = ax.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return figure
 
 
@@ -69,6 +70,8 @@ def plot_costs(
 ) -> Figure:
     """Paired effects of several rewards on several cells: a panel for each cell, a row for each reward.
 
+    All panels have one scale.
+
     Args:
         effects: cell → reward → [S], one difference per seed. All cells have the same rewards.
         unit: of the differences.
@@ -90,4 +93,8 @@ def plot_costs(
         if ax is not np.ravel(axes)[0]:
             ax.tick_params(axis="y", labelleft=False)
         ax.grid(axis="y", visible=False)
+    limits = [ax.get_xlim() for ax in np.ravel(axes)]
+    widest = (min(low for low, _ in limits), max(high for _, high in limits))
+    for ax in np.ravel(axes):
+        ax.set_xlim(widest)
     return figure

@@ -68,7 +68,8 @@ def plot_composition(
         ax.set(xlabel=unit, xlim=xlim, ylim=(-0.6, len(rows) - 0.4))
         ax.set_title(mode, fontsize=10, color=INK)
         ax.grid(axis="y", visible=False)
-        for k in range(1, len(stages)):
+        drawn = np.array([[v is not None for v in row[mode]] for row in rows.values()])
+        for k in (1 + np.flatnonzero((drawn[:, 1:] & drawn[:, :-1]).any(axis=0))).tolist():
             _beside(ax, k, len(rows) - 0.15, f"{first + k - 1}→{first + k}", INK)
     handles = [_mark([], [], ax, *look, last=k == len(marks) - 1) for k, look in enumerate(marks)]
     names = [f"{first + k}: after {stage}" for k, stage in enumerate(stages)]
@@ -128,7 +129,7 @@ def plot_distillation_vs_rl(
     return plot_scores(
         {"Qwen3-8B; at the right the filled mark minus the diamond": back},
         differences=True,
-        legend_at=0.35,
+        legend_at=None,
         width=8.5,
     )
 

@@ -52,7 +52,7 @@ def plot_spending(
         ax.set_xticks([3, 10, 30, 100, 300, 1000], ["3", "10", "30", "100", "300", "1,000"])
         ax.set(title=title, xlabel=unit, ylim=(-0.02, 1.03))
         ax.set_ylabel("accuracy" if ax is np.atleast_1d(axes)[0] else "")
-        plot_guessing(ax, guess)
+        plot_guessing(ax, guess, words="one blind guess")
         named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     place = {"loc": "outside lower center", "ncols": 3, "frameon": False}
     figure.legend(named.values(), list(named), fontsize=8.5, **place)

@@ -1,9 +1,10 @@
-"""Pictures of distillation against RL on the student (notebook 08, section 7)."""
+"""Pictures of distillation against RL on the student (notebook 08, section 7; notebook 10, section 4)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plot_panels
@@ -31,6 +32,12 @@ def plot_against_cost(
     figure = plot_panels(panels, units, looks, (-0.02, 1.02), grid, guess)
     for ax in figure.axes:
         ax.set(xscale="log", xlabel=cost)
+        if max(grid) < 10 * min(
+            grid
+        ):  # within a decade matplotlib labels all minor ticks, and they overlap
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            ax.xaxis.set_minor_locator(NullLocator())
     return figure
 
 

@@ -23,7 +23,7 @@ def plot_scores(
     breaks: Sequence[str] = (),
     missing: str = "",
     differences: bool = False,
-    legend_at: float = 0.5,
+    legend_at: float | None = 0.5,
     width: float = 8.0,
 ) -> Figure:
     """A panel for each table: a row for each benchmark, a mark for each model, joined by a line.
@@ -34,7 +34,7 @@ def plot_scores(
         breaks: benchmarks above which a thin line separates groups.
         missing: what to write in a row where a model has no score.
         differences: write the first model's score minus the second's at the right.
-        legend_at: height of the legend, which stands at the left, as a share of the panel.
+        legend_at: height of the legend, which stands at the left, as a share of the panel. None: below the panels.
         width: inches of the figure.
 
     Raises:
@@ -56,9 +56,12 @@ def plot_scores(
         ax.set(xlabel="score (%)", xlim=(0, 101), ylim=(-0.6, len(table) - 0.4))
         ax.set_title(title, fontsize=10, color=INK)
         ax.grid(axis="y", visible=False)
-        handles, names = ax.get_legend_handles_labels()
-        plain_legend(ax, handles=handles[::-1], labels=names[::-1], loc="center left",
-                     bbox_to_anchor=(0, legend_at))  # fmt: skip
+        handles, names = (found[::-1] for found in ax.get_legend_handles_labels())
+        if legend_at is None:
+            figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+        else:
+            plain_legend(ax, handles=handles, labels=names, loc="center left",
+                         bbox_to_anchor=(0, legend_at))  # fmt: skip
     return figure
 
 

@@ -197,11 +197,13 @@ def plot_band(
     return ax
 
 
-def plot_guessing(ax: Axes, guess: float, left: bool = False) -> None:
+def plot_guessing(
+    ax: Axes, guess: float, left: bool = False, words: str = "blind guessing"
+) -> None:
     """A dotted line at the level of blind guessing, named at its right end or its left."""
     ax.axhline(guess, color=COLOURS["reference"], linestyle=":", linewidth=1.2)
     ax.annotate(
-        "blind guessing",
+        words,
         (0.01 if left else 0.98, guess),
         (0, 2),
         xycoords=ax.get_yaxis_transform(),

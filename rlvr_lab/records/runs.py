@@ -142,7 +142,13 @@ class Recording:
         return curves(self.runs, key)
 
     def save(self, path: str | Path) -> Path:
-        """Write all runs as JSON, completely or not at all; returns the path."""
+        """Write all runs as JSON, completely or not at all; returns the path.
+
+        Raises:
+            ValueError: when a record has no ``step``: the file could not be read again.
+        """
+        if not all("step" in record for run in self.runs for record in run.records):
+            raise ValueError("runs: each record needs a step")
         runs = [
             {"kind": run.config.KIND, "config": asdict(run.config), "records": _columns(run)}
             for run in self.runs

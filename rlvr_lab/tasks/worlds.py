@@ -71,9 +71,7 @@ WORLDS: dict[str, KnownWorld] = {
     "two_modes": KnownWorld(
         "two tasks, two modes (Qwen3)",
         TwoModes,
-        base=lambda task, seed, device: load_policy("two_modes", device),
         settings={"max_new_tokens": 20, "world_options": {"flag": "mixed"}},
-        ready=False,
     ),
 }
 

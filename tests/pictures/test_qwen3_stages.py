@@ -1,10 +1,10 @@
-"""The pictures of the stages and of the budget show each curve, number and box where it belongs."""
+"""The pictures of the stages show each line, dot and number where it belongs."""
 
 import numpy as np
 import pytest
 
-from rlvr_lab.pictures.qwen3_budget import plot_by_terms, plot_cut, plot_cut_chain
 from rlvr_lab.pictures.qwen3_stages import plot_costs, plot_modes
+from rlvr_lab.pictures.style import COLOURS
 
 
 def test_each_panel_shows_the_means_and_seeds_of_its_flags() -> None:
@@ -22,12 +22,74 @@ def test_each_panel_shows_the_means_and_seeds_of_its_flags() -> None:
         dots = [line.get_ydata().tolist() for line in ax.lines if line.get_marker() == "."]
         np.testing.assert_allclose(dots[0], np.array([0.1, 0.2, 0.3]) + shift)
         assert "blind guessing" in [text.get_text() for text in ax.texts]
-    names = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["a, n = 3 seeds", "b, n = 3 seeds"]
     with pytest.raises(ValueError, match="needs 1 arrays"):
         plot_modes(panels, ["one"], "share")
     with pytest.raises(ValueError, match="at most 3"):
         plot_modes({"x": {flag: [np.ones(2)] for flag in "abcd"}}, ["one"], "share")
+
+
+def test_a_line_has_its_own_look_interval_and_seeds() -> None:
+    seeds = {flag: [[k, k + 0.1, k + 0.5], [0.3, 0.3, 0.6]] for k, flag in enumerate("abc")}
+    panels = {"sums": seeds, "maxima": {"c": seeds["c"], "a": seeds["a"], "b": seeds["b"]}}
+    figure = plot_modes(panels, ["one", "two"], "share of answers")
+    left, right = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == ["sums", "maxima"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["share of answers"] * 2
+    for ax, order in ((left, "abc"), (right, "cab")):
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["one", "two"]
+        assert not ax.texts, "no level of guessing was given"
+        dots = [line for line in ax.lines if line.get_marker() == "."]
+        for k, (bars, flag) in enumerate(zip(ax.containers, order, strict=True)):
+            line, _, (whiskers,) = bars.lines
+            assert bars.get_label() == f"{flag}, n = 3 seeds"
+            assert line.get_color() == COLOURS[("policy", "right", "reward")[k]]
+            assert (line.get_marker(), line.get_linestyle()) == (("o", "-"), ("^", "--"), ("s", ":"))[k]  # fmt: skip
+            for stage, values in enumerate(seeds[flag]):
+                mean = np.mean(values)
+                half = 4.302653 * np.std(values, ddof=1) / np.sqrt(3)  # t with two degrees
+                np.testing.assert_allclose(line.get_ydata()[stage], mean)
+                low, high = whiskers.get_segments()[stage][:, 1]
+                np.testing.assert_allclose([low, high], [mean - half, mean + half], rtol=1e-5)
+                own = dots[2 * k + stage]
+                assert own.get_ydata().tolist() == values
+                np.testing.assert_allclose(own.get_xdata(), stage + 0.09 * (k - 1))
+    with pytest.raises(ValueError, match="needs 1 arrays"):
+        plot_modes({"x": {"a": [np.ones(2)] * 2}}, ["one"], "share")
+    with pytest.raises(ValueError, match="needs 3 arrays"):
+        plot_modes({"x": {"a": [np.ones(2)] * 2}}, ["one", "two", "three"], "share")
+
+
+def test_a_cost_has_its_number_colour_and_zero() -> None:
+    effects = {
+        "S, /think": {"style": [-0.2, -0.4], "mix": [0.0, 0.03]},
+        "M": {"style": [0.1, 0.3], "mix": [1, 1]},
+    }
+    figure = plot_costs(effects, "difference", ["wrong", "right"])
+    left, right = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == list(effects)
+    assert [ax.get_xlabel() for ax in figure.axes] == ["difference"] * 2
+    for ax, rows in zip(figure.axes, effects.values(), strict=True):
+        zero = [line for line in ax.lines if list(line.get_xdata()) == [0, 0]]
+        assert len(zero) == 1
+        numbers = {round(text.get_position()[1]): text for text in ax.texts}
+        dots = [line for line in ax.lines if line.get_marker() == "o"]
+        for y, (name, colour) in ((1, ("style", "wrong")), (0, ("mix", "right"))):
+            mean = np.mean(rows[name])
+            assert float(numbers[y].get_text().replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+                mean, abs=0.0051
+            )
+            assert numbers[y].get_position()[0] == pytest.approx(mean)
+            (own,) = [line for line in dots if round(float(line.get_ydata().mean())) == y]
+            assert own.get_color() == COLOURS[colour]
+            np.testing.assert_allclose(own.get_xdata(), rows[name])
+    labelled = [
+        [t.label1.get_visible() for t in ax.yaxis.get_major_ticks()] for ax in (left, right)
+    ]
+    assert labelled == [[True, True], [False, False]]
+    plain = plot_costs({"S": {"style": [-0.2, -0.4]}}, "difference")
+    assert plain.axes[0].lines[0].get_color() == COLOURS["policy"]
 
 
 def test_each_cost_stands_in_its_cell_and_row() -> None:
@@ -38,52 +100,3 @@ def test_each_cost_stands_in_its_cell_and_row() -> None:
         found = {int(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in marks}
         assert found == pytest.approx({1: means[0], 0: means[1]})
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["mix", "style"]
-
-
-def test_budget_curves_and_predictions() -> None:
-    budgets = [0, 2, 4]
-    curves = {"before": np.array([[0.1, 0.2, 0.3]] * 2), "after": np.array([[0.5, 0.6, 0.7]] * 2)}
-    looks = {"before": ("reference", "--"), "after": ("policy", "-")}
-    figure = plot_cut({"S": curves}, budgets, looks, {"S": {"guess": [0.1, 0.4, 1.0]}}, 0.1)
-    (ax,) = figure.axes
-    drawn = {line.get_label(): line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 3}
-    np.testing.assert_allclose(drawn["guess"], [0.1, 0.4, 1.0])
-    np.testing.assert_allclose(drawn["before, n = 2 seeds"], [0.1, 0.2, 0.3])
-    np.testing.assert_allclose(drawn["after, n = 2 seeds"], [0.5, 0.6, 0.7])
-    assert "blind guessing" in [text.get_text() for text in ax.texts]
-
-
-def test_the_staircase_is_where_the_chain_fits() -> None:
-    values = np.arange(6).reshape(2, 3) / 10
-    figure = plot_by_terms({"S": values}, [0, 2, 3], [2, 3])
-    (ax,) = figure.axes
-    assert [text.get_text() for text in ax.texts] == [
-        "0.00",
-        "0.10",
-        "0.20",
-        "0.30",
-        "0.40",
-        "0.50",
-    ]
-    (line,) = ax.lines
-    # 2 terms fit from the second column on, 3 terms only in the third.
-    assert line.get_xdata().tolist() == [0.5, 0.5, 1.5, 1.5]
-    assert line.get_ydata().tolist() == [-0.5, 0.5, 0.5, 1.5]
-
-
-def test_the_chain_that_is_cut() -> None:
-    probabilities = np.linspace(0, 0.9, 10)
-    figure = plot_cut_chain("7+5+8?", [7, 2, 0], 2, probabilities, 0, [0.1, 0.2, 0.3, 0.9])
-    left, middle, right = figure.axes
-    assert [patch.get_linestyle() in (":", "dotted") for patch in left.patches] == [
-        *(False, False, True)
-    ]
-    assert [t.get_text() for t in left.texts] == ["7", "2", "0", "</think>"]
-    np.testing.assert_allclose([bar.get_height() for bar in middle.patches], probabilities)
-    assert [bool(bar.get_hatch()) for bar in middle.patches] == [True] + [False] * 9
-    ring = next(
-        line for line in right.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1
-    )
-    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 0.3)
-    whole = plot_cut_chain("7+5+8?", [7, 2, 0], 3, probabilities, 0, [0.1, 0.2, 0.3, 0.9])
-    assert "</think>" not in [t.get_text() for t in whole.axes[0].texts]

@@ -48,6 +48,13 @@ def test_changes_stand_in_the_order_of_the_stages() -> None:
     assert red == {"+20.0": False, "−5.0": True, "+25.0": False, "−1.0": True}
 
 
+def test_a_panel_without_changes_from_a_stage_has_no_column_for_them() -> None:
+    rows = {"A": {"think": [1.0, 2.0, 3.0], "other": [None, 2.0, 3.0]}}
+    think, other = plot_composition(rows, STAGES).axes
+    heads = [[t.get_text() for t in ax.texts if "→" in t.get_text()] for ax in (think, other)]
+    assert heads == [["1→2", "2→3"], ["2→3"]]
+
+
 def test_stages_count_from_the_first() -> None:
     figure = plot_composition({"A": {"m": [1.0, 2.0, 2.0]}}, STAGES, first=2)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -85,8 +92,9 @@ def test_stages_must_fit() -> None:
 
 def test_the_last_method_is_on_top_with_its_hours() -> None:
     rows = {"M": {"start": 50.0, "RL": 60.0, "distil": 70.0}}
-    (ax,) = plot_distillation_vs_rl(rows, {"RL": 17920.0, "distil": 1800.0}).axes
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    figure = plot_distillation_vs_rl(rows, {"RL": 17920.0, "distil": 1800.0})
+    (ax,) = figure.axes
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["distil (1,800 GPU hours)", "RL (17,920 GPU hours)", "start"]
     x = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
     assert x["start"] == [50] and x["RL (17,920 GPU hours)"] == [60]

@@ -27,6 +27,12 @@ def test_what_is_saved_is_what_is_loaded(run, tmp_path):
     assert again.versions["torch"]
 
 
+def test_records_that_could_not_be_read_again_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="runs: each record needs a step"):
+        Run(CONFIG, [{"step": 1, "loss": 0.5}, {"loss": 0.4}]).save(tmp_path / "run.json")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "config",
     [

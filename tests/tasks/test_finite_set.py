@@ -44,6 +44,30 @@ def test_the_members_are_the_first_distinct_prompts_of_one_stream() -> None:
     assert without[:3] == seen[2:] and len(set(without)) == 4
 
 
+class Scripted(Task):
+    """Prompts in a given order."""
+
+    def __init__(self, prompts: list[str]) -> None:
+        self.left = iter(prompts)
+
+    def problems(self, count: int, rng: random.Random) -> list[Problem]:
+        return [Problem(next(self.left), 7, 5) for _ in range(count)]
+
+    verify, well_formed = Dice.verify, Dice.well_formed
+
+
+def test_patience_ends_after_draws_in_a_row_without_a_new_prompt() -> None:
+    many = 10_000
+    patient = ["a"] * (1 + many) + ["b"] * (1 + many) + ["c"]
+    assert [p.prompt for p in FiniteSet(Scripted(patient), 3).members] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="found 1 prompts, not 2"):
+        _ = FiniteSet(Scripted(["a"] * (2 + many) + ["b"]), 2).members
+
+
+def test_a_member_is_the_problem_as_the_other_task_drew_it() -> None:
+    assert FiniteSet(Scripted(["x", "y"]), 2).members == [Problem("x", 7, 5), Problem("y", 7, 5)]
+
+
 def test_a_step_takes_whole_copies_and_distinct_rest() -> None:
     four = FiniteSet(Dice(), 4, 1)
     counts = Counter(four.problems(10, random.Random(0)))

@@ -29,3 +29,8 @@ def test_a_text_gets_its_verdict(text) -> None:
     assert judge(text, "07", False, GRAMMAR, ANYWHERE) == TEXTS[text]
     assert (fits(GRAMMAR, text) is not None) is (TEXTS[text].reason in ("right", "wrong"))
     assert judge(text, "07", True, GRAMMAR, ANYWHERE) == Verdict("truncated")
+
+
+def test_an_answer_is_compared_as_it_is_written() -> None:
+    assert judge("=07", "7", False, GRAMMAR, ANYWHERE) == Verdict("wrong", "07")
+    assert judge("=17", "7", False, GRAMMAR, ANYWHERE) == Verdict("wrong", "17")

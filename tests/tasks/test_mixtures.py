@@ -30,5 +30,7 @@ def test_probabilities_and_shares_have_bounds() -> None:
 
 def test_a_broken_chain_lacks_both_tags_or_the_closing_one() -> None:
     rng = random.Random(0)
-    texts = [broken("72", "2", rng) for _ in range(200)]
-    assert set(texts) == {"72=2", "<think>72=2"} and 70 < texts.count("72=2") < 130
+    texts = [broken("72", "2", rng) for _ in range(4000)]
+    assert set(texts) == {"72=2", "<think>72=2"} and 1880 < texts.count("72=2") < 2120
+    assert broken("72", "2", random.Random(1)) == "72=2"  # 0.13: the lower half
+    assert broken("72", "2", random.Random(0)) == "<think>72=2"  # 0.84

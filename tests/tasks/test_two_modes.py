@@ -70,8 +70,32 @@ def test_answers_and_terms_are_uniform_and_both_tasks_and_all_flags_are_drawn() 
         own = [p for p in drawn if kind_of(p.prompt) == kind]
         assert all(230 < Counter(p.answer for p in own)[digit] < 370 for digit in range(10))
         assert all(350 < Counter(p.difficulty for p in own)[n] < 510 for n in range(1, 8))
+    assert TwoModes() == TwoModes("both", "none", 2, 8)
     short = TwoModes("sums", "none", 3, 3).problems(20, random.Random(0))
     assert {p.difficulty for p in short} == {2}
+
+
+def test_the_draws_of_a_seed_stay_what_they_are() -> None:
+    """Recorded runs train on these draws."""
+    drawn = TwoModes("both", "mixed").problems(6, random.Random(1))
+    assert [problem.prompt for problem in drawn] == [
+        "1+4+1+7+7+7+6+3/no_think?",
+        "6+6....../think?",
+        "4+3+9+1+5.../no_think?",
+        "8+0.......?",
+        "sixzerofour...../no_think?",
+        "twooneonethreetwozero../think?",
+    ]
+
+
+def test_the_largest_digit_stands_anywhere_and_the_others_may_equal_it() -> None:
+    drawn = [digits_of(p.prompt) for p in TwoModes("maxima", "none", 3, 3).problems(
+        4000, random.Random(2))]  # fmt: skip
+    alone = [digits.index(max(digits)) for digits in drawn if digits.count(max(digits)) == 1]
+    assert all(0.3 < alone.count(place) / len(alone) < 0.37 for place in range(3))
+    # The other two digits are uniform in 0 … m: one of them is m with probability 1 - (m / (m + 1))².
+    expected = sum(1 - (m / (m + 1)) ** 2 for m in range(10)) / 10
+    assert 1 - len(alone) / len(drawn) == pytest.approx(expected, abs=0.025)
 
 
 def test_chains() -> None:
@@ -102,9 +126,33 @@ def test_the_mixture_has_the_stated_shares_and_slips() -> None:
             steps += 1
             slips += value != running(kind_of(problem.prompt), [before, digit])[-1]
     assert slips / steps == pytest.approx(0.06, abs=0.01)
+    assert (mixture.direct, mixture.malformed, mixture.slip) == (0.25, 0.20, 0.06)
     for bad in ({"slip": 1.1}, {"direct": -0.1}, {"direct": 0.6, "malformed": 0.5}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             TwoModesMixture(**bad)
+
+
+def test_slips_guesses_and_broken_chains_take_every_digit_and_keep_their_order() -> None:
+    rng, task = random.Random(0), TwoModes()
+    problems = task.problems(400, rng)
+    offsets, always = Counter(), TwoModesMixture(0.0, 0.0, 1.0)
+    for problem in problems:
+        kind, digits = kind_of(problem.prompt), digits_of(problem.prompt)
+        values = always.chain(problem, rng)
+        for before, digit, value in zip(values, digits[1:], values[1:], strict=False):
+            offsets[(value - running(kind, [before, digit])[-1]) % 10] += 1
+        # The answer is that of the chain, not that of the problem.
+        text = always.solve(problem, random.Random(1))
+        chain = text.removeprefix("<think>").split("</think>")[0]
+        assert text == f"<think>{chain}</think>={chain[-1]}"
+    assert set(offsets) == set(range(1, 10))
+    assert all(0.08 < count / offsets.total() < 0.145 for count in offsets.values())
+    guesses = Counter(TwoModesMixture(1.0, 0.0).solve(problem, rng) for problem in problems)
+    assert set(guesses) == {f"={digit}" for digit in range(10)}
+    for problem in problems:
+        values = running(kind_of(problem.prompt), digits_of(problem.prompt))
+        text = TwoModesMixture(0.0, 1.0, 0.0).solve(problem, rng)
+        assert text.removeprefix("<think>") == f"{''.join(map(str, values))}={problem.answer}"
 
 
 QUESTION = make_problem("sums", [7, 5, 8], "no_think")
@@ -134,13 +182,19 @@ def test_the_verifier_reads_the_answer_in_either_mode(text, truncated, reason) -
         assert TwoModes().well_formed(text) == (reason in ("right", "wrong"))
 
 
+def test_what_a_malformed_text_answers_is_read_as_a_whole() -> None:
+    answers = [TwoModes().verify(QUESTION, text, False).answer for text in ("=00", "7=12=0")]
+    assert answers == ["00", "12"]
+
+
 def test_modes() -> None:
     texts = ["<think>72</think>=2", "<think></think>=2", "=2", "<think></think><think>7", ""]
-    assert [thinks(text) for text in texts] == [True, False, False, False, False]
-    for flag, kept in (("none", 0), ("think", 0), ("no_think", 1)):
+    texts += ["<think>72", "7<think>2</think>=2", "=2<think></think>"]  # only the beginning counts
+    thinking, direct = {0, 5}, {1, 3}
+    assert {i for i, text in enumerate(texts) if thinks(text)} == thinking
+    for flag, kept in (("none", thinking), ("think", thinking), ("no_think", direct)):
         prompt = make_problem("maxima", [1, 2], flag).prompt
-        expected = [i == kept or (kept == 1 and i == 3) for i in range(5)]
-        assert [follows(prompt, text) for text in texts] == expected
+        assert {i for i, text in enumerate(texts) if follows(prompt, text)} == kept
 
 
 def test_the_two_rewards_for_manners_do_not_read_correctness() -> None:
@@ -163,7 +217,8 @@ def test_the_world_is_registered_with_mixed_flags() -> None:
     assert make_task("two_modes", {"flag": "think", "subject": "sums"}) == TwoModes("sums", "think")
     settings = WORLDS["two_modes"].settings
     assert settings == {"max_new_tokens": 20, "world_options": {"flag": "mixed"}}
-    for bad in ({"subject": "x"}, {"flag": "x"}, {"min_terms": 1}, {"max_terms": 9}):
+    for bad in ({"subject": "x"}, {"flag": "x"}, {"min_terms": 1}, {"max_terms": 9},
+                {"min_terms": 5, "max_terms": 4}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(bad))):
             TwoModes(**bad)
     with pytest.raises(ValueError, match="count"):

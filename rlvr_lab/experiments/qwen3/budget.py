@@ -206,10 +206,10 @@ class BudgetConfig(RunConfig, kind="qwen3-budget"):
         samples: answers to each.
 
     The questions carry no flag, so that all checkpoints read the same prompts. There is a record for each task
-    and budget, with ``task``, ``budget``, ``accuracy``, ``halted`` (share of answers with the stop text),
-    ``copied`` (share of the halted answers whose digit is the last value of their chain; None without any, or at
-    k = 0), ``thought`` (mean tokens of thinking), ``by_terms`` (accuracy for 2, 3, … 8 terms), and the predictions
-    ``predicted`` and ``if_copied``.
+    and budget, with ``step`` (its number), ``task``, ``budget``, ``accuracy``, ``halted`` (share of answers with the
+    stop text), ``copied`` (share of the halted answers whose digit is the last value of their chain; None without
+    any, or at k = 0), ``thought`` (mean tokens of thinking), ``by_terms`` (accuracy for 2, 3, … 8 terms), and the
+    predictions ``predicted`` and ``if_copied``.
     """
 
     after: Literal["reasoning", "fusion", "fusion_cut", "style", "style_correct"] = "fusion"
@@ -230,9 +230,10 @@ class BudgetConfig(RunConfig, kind="qwen3-budget"):
         return finished(self.after, self.seed)
 
     def records(self, policy: Policy) -> Iterator[dict[str, Any]]:
-        """The records, task by task and budget by budget."""
-        for kind in KINDS:
-            yield from self._of(kind, policy)
+        """The records, task by task and budget by budget; ``step`` counts them."""
+        found = (record for kind in KINDS for record in self._of(kind, policy))
+        for step, record in enumerate(found):
+            yield {"step": step, **record}
 
     def _of(self, kind: Kind, policy: Policy) -> Iterator[dict[str, Any]]:
         problems = questions(kind, self.per_terms, self.seed)

@@ -222,9 +222,14 @@ VARIANTS: dict[str, StudentConfig] = {
     "guessing: off-policy, then full KL": PupilConfig(
         **_ON_POLICY, **_GUESSING, warm_up=200, warm_up_rate=3e-3, batch_size=32
     ),
+    "sampled KL, slow": PupilConfig(
+        **_ON_POLICY | {"learning_rate": 3e-4}, learns_from="sampled", steps=40, every=4
+    ),
+    "guessing: off-policy, slow": PupilConfig(**_TRACES, **_GUESSING),
 }
 """What is recorded; the student can chain unless the name says otherwise. The learning rates were chosen on seed 0:
-3e-3 makes the on-policy runs unstable, and with 3e-4 the sampled form is slower and ends no higher."""
+3e-3 makes the on-policy runs unstable. The last two are controls: the sampled form at a third of its rate, and the
+off-policy run at the rate of the on-policy one."""
 
 
 def measure(seeds: int, variants: Mapping[str, StudentConfig], first: int) -> Iterator[Run]:

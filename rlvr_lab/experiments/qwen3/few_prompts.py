@@ -46,9 +46,9 @@ class FewPromptsConfig(EvaluatedConfig, kind="qwen3-few-prompts"):
         train_prompts: at most so many prompts of the set are tested.
         train_answers: answers in the test on the set, all prompts together.
 
-    A record holds ``accuracy``, ``length``, ``entropy``, ``chains`` (share of well-formed answers that have a
-    chain of thought) and ``first_answer`` (share of well-formed answers that give the answer of the first
-    prompt of the set) over the held-out problems; and ``train_accuracy``, ``train_chains`` over the set. Without
+    A record holds ``accuracy``, ``length``, ``entropy``, ``chains`` (share of answers that are well-formed and have
+    a chain of thought) and ``first_answer`` (share of answers that give the answer of the first prompt of the
+    set) over the held-out problems; and ``train_accuracy``, ``train_chains`` over the set. Without
     a set the last three are None.
 
     Raises:

@@ -11,6 +11,7 @@ Recorded by ``python -m rlvr_lab record qwen3/stages``.
 """
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -58,7 +59,8 @@ __all__ = [
 
 GUESS = 0.1
 """Probability that a blind guess is correct, in both tasks."""
-METRICS = ("accuracy", "length", "thinks", "follows", "polite")
+METRICS = ("accuracy", "formed", "digit", "length", "thinks", "follows", "polite")
+_DIGIT = re.compile(r"=([0-9])", re.ASCII)
 
 
 def questions(kind: Kind, per_terms: int, seed: int) -> list[Problem]:
@@ -88,9 +90,10 @@ class StagesConfig(EvaluatedConfig, kind="qwen3-stages"):
         start: the checkpoint that RL starts from.
         test_problems: questions for each task, of which each number of terms gets a seventh.
 
-    A record holds, for each task and flag (see ``cell``), over all answers: ``accuracy``; ``length``, in tokens;
-    ``thinks``, the share that opens a block that is not empty; ``follows``, the share in the mode that the flag asks
-    for; ``polite``, the share that ends with ``ok``.
+    A record holds, for each task and flag (see ``cell``), over all answers: ``accuracy``; ``formed``, the share that
+    is well-formed; ``digit``, the share whose first digit after a ``=`` is the correct one, whatever follows it;
+    ``length``, in tokens; ``thinks``, the share that opens a block that is not empty; ``follows``, the share in the
+    mode that the flag asks for; ``polite``, the share that ends with ``ok``.
     """
 
     start: Literal["cold_start", "fusion"] = "fusion"
@@ -127,10 +130,19 @@ class StagesConfig(EvaluatedConfig, kind="qwen3-stages"):
         found: dict[str, list[list[float]]] = {}
         lengths = batch.lengths.tolist()
         for row, (text, verdict) in enumerate(zip(batch.texts, verdicts, strict=True)):
-            prompt = problems[row // batch.group_size].prompt
+            problem = problems[row // batch.group_size]
+            prompt, digit = problem.prompt, _DIGIT.search(text)
+            seen = (
+                verdict.correct,
+                verdict.reason in ("right", "wrong"),
+                digit is not None and int(digit[1]) == problem.answer,
+                lengths[row],
+                thinks(text),
+                follows(prompt, text),
+                text.endswith(COURTESY),
+            )
             name = f"{kind_of(prompt)}_{flag_of(prompt)}"
-            seen = (verdict.correct, lengths[row], thinks(text), follows(prompt, text))
-            found.setdefault(name, []).append([*map(float, seen), float(text.endswith(COURTESY))])
+            found.setdefault(name, []).append([float(value) for value in seen])
         return {
             f"{name}_{metric}": float(mean)
             for name, rows in found.items()
@@ -148,9 +160,10 @@ VARIANTS: dict[str, StagesConfig] = {
     "style_correct": StagesConfig(rewards={"polite": 1.0, "accuracy": 2.0}),
     "correct": StagesConfig(rewards={"accuracy": 1.0}),
     "style_slow": StagesConfig(learning_rate=1e-4),
+    "style_form": StagesConfig(rewards={"polite": 1.0, "format": 1.0}),
 }
-"""Stage 2. Then stage 4 with politeness alone; with 2 · correctness; the control, correctness alone; and politeness
-alone at a third of the learning rate."""
+"""Stage 2. Then stage 4 with politeness alone; with 2 · correctness; the control, correctness alone; politeness alone
+at a third of the learning rate; and politeness with the form of an answer."""
 
 
 def _start(config: StagesConfig, seed: int) -> Policy:

@@ -46,6 +46,8 @@ def tiny(seed: int = 0) -> Policy:
         ("72=3", 0, None),
         ("<think>7203", 2, "<think>72</think>"),
         ("<think>72=3", 1, "<think>7</think>"),
+        ("<think>7wait2ok0</think>=0", 2, "<think>72</think>"),  # only values count
+        ("<think>7wait2</think>=2", 2, None),
     ],
 )
 def test_the_chain_is_cut_after_k_values(text, k, start) -> None:
@@ -100,6 +102,36 @@ def test_a_rest_that_does_not_end_is_not_correct_and_at_zero_nothing_is_copied(m
             cut_answers(tiny(), PROBLEMS, texts, bad, torch.Generator())
 
 
+def test_the_rest_is_sampled_with_the_generator_and_not_correct_when_it_is_cut(monkeypatch) -> None:
+    given, used = torch.Generator(), []
+
+    def rest(policy, prompts, size, cap, generator, temperature):
+        used.append((generator is given, temperature))
+        return type("B", (), {"texts": ["=3", "=7"], "truncated": torch.tensor([True, False])})
+
+    monkeypatch.setattr(budget, "sample", rest)
+    found = cut_answers(tiny(), PROBLEMS, OWN, 1, given)
+    assert used == [(True, 1.0)]
+    assert found.texts[0] == "<think>7</think>=3" and found.texts[2] == "<think>2</think>=7"
+    assert found.correct.tolist() == [False, True, True, False]
+
+
+def test_a_record_is_of_own_answers_up_to_the_cap_of_the_training(monkeypatch) -> None:
+    asked = []
+
+    def noted(policy, prompts, size, cap, generator, temperature=1.0):
+        asked.append((len(prompts), size, cap, temperature, generator))
+        texts = ["<think>72</think>=2"] * len(prompts) * size
+        return type("B", (), {"texts": texts, "truncated": torch.zeros(len(texts)).bool()})
+
+    monkeypatch.setattr(budget, "sample", noted)
+    list(BudgetConfig(per_terms=2, samples=3, seed=4, device="cpu").records(tiny()))
+    # For each task its 14 questions with 3 answers; then one rest for each of 42, at k = 0 and 1.
+    assert [one[:4] for one in asked] == [(14, 3, 20, 1.0), *[(42, 1, 6, 1.0)] * 2] * 2
+    for task in (asked[:3], asked[3:]):
+        assert len({id(one[4]) for one in task}) == 1 and task[0][4].initial_seed() == 4
+
+
 def test_the_predictions_are_those_counted_by_hand() -> None:
     problems = [make_problem("sums", [7, 5, 8]), make_problem("sums", [7, 5, 8, 0])]
     assert [predicted(problems, k) for k in (0, 2, 3, 4)] == [0.1, 0.1, 0.55, 1.0]
@@ -144,6 +176,7 @@ def test_the_records_of_a_checkpoint(monkeypatch) -> None:
     assert [(r["task"], r["budget"]) for r in records] == [
         (kind, k) for kind in ("sums", "maxima") for k in BUDGETS
     ]
+    assert [record["step"] for record in records] == list(range(2 * len(BUDGETS)))
     for record in records:
         k, problems = record["budget"], questions(record["task"], 3, 4)
         terms = np.array([p.difficulty + 1 for p in problems])
@@ -186,6 +219,7 @@ def test_what_is_recorded_is_what_it_says(monkeypatch) -> None:
     assert all(config == BudgetConfig(name) for name, config in VARIANTS.items())
     assert (BudgetConfig().per_terms, BudgetConfig().samples) == (10, 16)
     assert BUDGETS == (0, 1, 2, 3, 4, 6, 8)
+    assert {"after", "per_terms", "samples", "device", "seed"} <= set(BudgetConfig.FIXED)
     monkeypatch.setattr(BudgetConfig, "policy", lambda self: self.seed)
     monkeypatch.setattr(BudgetConfig, "records", lambda self, policy: [{"step": policy / 3}])
     runs = list(budget.measure(2, {"fusion": VARIANTS["fusion"]}, 4))
@@ -227,6 +261,9 @@ def test_curves_are_ordered_by_seed_and_problems_by_what_they_lack() -> None:
     # It just fits: budgets 2, 3, 4, 6, 8.
     fits = np.mean([2.2, 3.3, 4.4, 6.6, 8.8])
     np.testing.assert_allclose(against_need(runs, "fusion", "maxima", 0), [fits + 100] * 2)
+    # Two tokens short: budgets 1, 2, 3, 4, 6; without a budget nothing was thought.
+    two = np.mean([3.1, 4.2, 5.3, 6.4, 8.6])
+    np.testing.assert_allclose(against_need(runs, "fusion", "sums", 2), [two] * 2)
     for bad, match in ((lambda: at_budget(runs, "fusion", "sums", 5), "budget"),
                        (lambda: budget_curves(runs, "fusion_cut", "sums"), "checkpoint")):  # fmt: skip
         with pytest.raises(ValueError, match=match):

@@ -259,7 +259,7 @@ def test_what_is_recorded_is_what_it_says() -> None:
     for name, config in VARIANTS.items():
         if name == "teacher":
             continue
-        learner, _, way = name.rpartition(": ")
+        learner, _, way = name.removesuffix(", slow").rpartition(": ")
         assert config.learner == (learner or "chaining")
         first, then, last = way.partition(", then ")
         assert (config.warm_up > 0) == bool(then)
@@ -274,3 +274,5 @@ def test_what_is_recorded_is_what_it_says() -> None:
         if config.reads_traces:
             assert config.batch_size == 32
         assert config.steps % config.every == 0 and config.warm_up % config.every == 0
+    for name, rate in (("sampled KL", 3e-4), ("guessing: off-policy", 1e-3)):
+        assert VARIANTS[f"{name}, slow"] == replace(VARIANTS[name], learning_rate=rate)

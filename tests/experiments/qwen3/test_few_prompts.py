@@ -114,10 +114,12 @@ def test_what_is_recorded_is_what_it_says(monkeypatch) -> None:
     assert (STUDY.seeds, STUDY.first, STUDY.file) == (5, 1, "qwen3/few_prompts")
     names = [f"{n:,}" for n in (1, 4, 16, 64, 256, 1024, 4096)]
     assert list(VARIANTS) == [*names, "unlimited"]
-    assert SIZES == (1, 4, 16, 64, 256, 1024, 4096)
+    assert SIZES == (1, 4, 16, 64, 256, 1024, 4096) and few_prompts.GUESS == 0.1
     for config, prompts in zip(VARIANTS.values(), [*SIZES, None], strict=True):
         assert config.prompts == prompts
         assert (config.steps, config.every, config.train_prompts) == (40, 5, 64)
+        sizes = (config.test_problems, config.test_samples, config.train_answers)
+        assert sizes == (128, 8, 512)
         grpo = PRESETS["grpo"]
         own = {f.name for f in fields(grpo)} - {"steps", "seed"}
         assert all(getattr(config, name) == getattr(grpo, name) for name in own)

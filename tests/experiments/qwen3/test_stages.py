@@ -1,6 +1,7 @@
 """Qwen3's stages: what is trained in each, from which checkpoint, and what a record counts."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -104,6 +105,7 @@ def test_the_cold_start_is_clean_chains_and_then_the_mixture(folder, monkeypatch
     monkeypatch.setattr(checkpoints, "REPLACEMENT", 1)
     with pytest.raises(PretrainingFailed, match="seed 10: five"):
         checkpoints.cold_start(10, "cpu")
+    assert [seed for _, _, seed in noted[3:]] == [10, 11, 12, 13, 14]
 
 
 def test_stage_two_is_grpo_without_a_flag_from_stage_one(folder, monkeypatch) -> None:
@@ -184,22 +186,58 @@ def test_the_empty_half_asks_new_questions_of_both_tasks() -> None:
 
 
 def test_own_chains_are_correct_answers_with_a_whole_block(monkeypatch) -> None:
-    texts = ["<think>{0}</think>={1}ok", "<think></think>={1}", "={1}", "<think>{0}</think>={2}"]
+    texts = [
+        *("<think>777</think>={0}ok", "<think></think>={0}", "={0}", "<think>777</think>={1}"),
+        *("<think>7</think>={0}", "<think>88</think>={0}", "<think>99</think>={0}"),
+    ]
+    cut = [False] * 6 + [True]  # the last one ran into the cap
 
     def answered(policy, prompts, size, cap, generator):
-        assert (size, cap, len(prompts)) == (4, 20, 5)
+        assert (size, cap, len(prompts), generator.initial_seed()) == (7, 20, 5, 4)
         assert all(flag_of(prompt) == "none" for prompt in prompts)
         seen = []
         for prompt in prompts:
             one = next(p for p in drawn if p.prompt == prompt)
-            seen += [t.format("".join(["7"] * 3), one.answer, (one.answer + 1) % 10) for t in texts]
-        return type("B", (), {"texts": seen, "truncated": torch.zeros(20).bool()})
+            seen += [text.format(one.answer, (one.answer + 1) % 10) for text in texts]
+        return type("B", (), {"texts": seen, "truncated": torch.tensor(cut * 5)})
 
     monkeypatch.setattr(checkpoints, "QUESTIONS", 5)
+    monkeypatch.setattr(checkpoints, "TRIES", 7)
     monkeypatch.setattr(checkpoints, "sample", answered)
     drawn = TwoModes().problems(5, random.Random("own chains 4"))
     found = own_chains(tiny(), 4)
-    assert found == {p: [f"<think>777</think>={p.answer}"] for p in drawn}
+    assert found == {
+        p: [f"<think>{chain}</think>={p.answer}" for chain in ("777", "88")] for p in drawn
+    }
+
+
+def test_the_sizes_of_the_stages_are_those_that_the_text_states() -> None:
+    assert (checkpoints.MIXED_STEPS, checkpoints.FUSION_STEPS) == (100, 250)
+    assert (checkpoints.QUESTIONS, checkpoints.TRIES, checkpoints.LONGEST) == (1024, 4, 20)
+    assert (checkpoints.COURTEOUS, checkpoints.REPLACEMENT) == (0.25, 1000)
+
+
+def test_each_question_each_chain_and_each_place_of_the_cut_is_drawn() -> None:
+    first, second = (make_problem("sums", digits) for digits in ([7, 5, 8, 3], [1, 1]))
+    chains = {
+        first: ["<think>7203</think>=3", "<think>9993</think>=3"],
+        second: ["<think>12</think>=2"],
+    }
+    data, rng = FusionData(chains, 0.5), random.Random(0)
+    drawn = data.problems(800, rng)
+    cut = Counter(p.prompt.partition("<think>")[2] for p in drawn if "<think>" in p.prompt)
+    places = ["7", "72", "720", "9", "99", "999", "1"]
+    assert set(cut) == {f"{place}</think>" for place in places}
+    # Two questions, two chains of the first one, three places in each.
+    assert all(count / cut.total() < 0.15 for place, count in cut.items() if place[0] != "1")
+    assert 0.4 < cut["1</think>"] / cut.total() < 0.6
+    whole = FusionData(chains)
+    thinking = [p for p in whole.problems(400, rng) if flag_of(p.prompt) != "no_think"]
+    texts = Counter(whole.solve(p, rng).removesuffix("ok") for p in thinking)
+    assert set(texts) == {text for own in chains.values() for text in own}
+    assert (
+        whole.verify(second, "=2", False).correct and not whole.verify(second, "=2", True).correct
+    )
 
 
 def test_fusion_is_sft_on_these_examples_from_stage_two(folder, monkeypatch) -> None:
@@ -241,6 +279,9 @@ def test_the_test_asks_the_same_questions_with_each_flag() -> None:
         assert asked["none"] == asked["think"] == asked["no_think"]
         assert asked["none"] == [p.prompt for p in questions(kind, 2, 4)]
     assert questions("sums", 2, 4) != questions("sums", 2, 5)
+    for kind in KINDS:  # each task has a stream of its own
+        shortest = TwoModes(kind, "none", 2, 2).problems(2, random.Random(f"two modes {kind} 4"))
+        assert questions(kind, 2, 4)[:2] == shortest
     assert [p.difficulty for p in questions("maxima", 2, 4)] == [
         n for n in range(1, 8) for _ in "ab"
     ]
@@ -258,11 +299,27 @@ def test_a_record_is_counted_by_hand() -> None:
     )  # fmt: skip
     verdicts = grade(TwoModes(), problems, texts, [False] * 4)
     found = StagesConfig(**SMALL).describe(problems, batch, verdicts)
-    thinking = dict(zip(METRICS, (1.0, 5.5, 0.5, 0.5, 0.5), strict=True))
-    direct = dict(zip(METRICS, (0.5, 6.0, 0.5, 0.5, 0.0), strict=True))
+    thinking = dict(zip(METRICS, (1.0, 1.0, 1.0, 5.5, 0.5, 0.5, 0.5), strict=True))
+    direct = dict(zip(METRICS, (0.5, 1.0, 0.5, 6.0, 0.5, 0.5, 0.0), strict=True))
     expected = {cell("sums", "think", m): x for m, x in thinking.items()}
     expected |= {cell("maxima", "no_think", m): x for m, x in direct.items()}
     assert found == expected
+
+
+def test_a_record_tells_to_think_from_to_follow_and_polite_from_correct() -> None:
+    problems = [make_problem("maxima", [7, 5], "no_think")]
+    # ``=7okok`` is polite and has the correct digit, and breaks the grammar.
+    texts = ["<think>77</think>=7", "<think></think>=5ok", "=7okok", "<think>72</think>=2ok"]
+    mask = torch.ones(4, 3).bool()
+    batch = RolloutBatch(
+        torch.ones(1, 1).long(), torch.ones(1, 1).bool(), torch.ones(4, 3).long(), mask, mask,
+        torch.zeros(4, 3), torch.zeros(4, 3), torch.zeros(4).bool(), texts, 4,
+    )  # fmt: skip
+    verdicts = grade(TwoModes(), problems, texts, [False] * 4)
+    found = StagesConfig(**SMALL).describe(problems, batch, verdicts)
+    means = {"accuracy": 0.25, "formed": 0.75, "digit": 0.5, "length": 3.0}
+    means |= {"thinks": 0.5, "follows": 0.25, "polite": 0.75}
+    assert found == {f"maxima_no_think_{metric}": mean for metric, mean in means.items()}
 
 
 def test_the_rewards_that_are_named_reach_the_parameters() -> None:
@@ -273,6 +330,7 @@ def test_the_rewards_that_are_named_reach_the_parameters() -> None:
         "style_correct": {"polite": 1.0, "right": 2.0},
         "correct": {"right": 1.0},
         "style_slow": {"polite": 1.0},
+        "style_form": {"polite": 1.0, "formed": 1.0},
     }
     assert set(weights) == set(VARIANTS)
     start = tiny()
@@ -341,6 +399,8 @@ def test_each_run_starts_from_its_checkpoint_and_its_last_policy_is_kept(
     assert starts == [("cold_start", 4), ("fusion", 4), ("cold_start", 5), ("fusion", 5)]
     assert [(r.config.seed, r.config.table) for r in runs] == [(4, 4), (4, 4), (5, 5), (5, 5)]
     assert [r["step"] for r in runs[0].records] == [0, 1, 2]
+    keys = {cell(kind, flag, m) for kind in KINDS for flag in FLAGS for m in METRICS}
+    assert all(set(r) == keys | {"step"} for run in runs for r in run.records), "without times"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("two_modes_reasoning_4", "two_modes_reasoning_5"),
         *("two_modes_style_correct_4", "two_modes_style_correct_5"),
@@ -369,6 +429,7 @@ def test_what_is_recorded_is_what_it_says() -> None:
         assert (config.steps, config.every, config.kl_coef) == (40, 40, 0.0)
         assert (config.test_problems, config.test_samples) == (70, 16)
         assert (config.prompts_per_step, config.group_size) == (16, 16)
+        assert config.max_new_tokens == 20 and "start" in config.FIXED
     for bad in ({"world": "sums", "world_options": {}}, {"test_problems": 8}, {"start": "x"}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))}"):
             StagesConfig(**bad)
@@ -393,8 +454,8 @@ def test_the_table_of_the_stages() -> None:
     assert list(found) == ["cold start", "reasoning RL", "fusion", "general RL"]
     firsts = [table["sums", "none"].tolist() for table in found.values()]
     assert firsts == [[1, 2], [41, 42], [1001, 1002], [1041, 1042]]
-    assert found["fusion"]["maxima", "no_think"].tolist() == [1026, 1027]
-    assert stage_table(runs, "polite")["cold start"]["sums", "none"].tolist() == [5, 6]
+    assert found["fusion"]["maxima", "no_think"].tolist() == [1036, 1037]
+    assert stage_table(runs, "polite")["cold start"]["sums", "none"].tolist() == [7, 8]
     assert stage_table(runs, "accuracy", "style")["fusion"]["sums", "none"].tolist() == [5001, 5002]
 
 
