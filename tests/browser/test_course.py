@@ -106,6 +106,14 @@ def test_case_study_of_kimi(lab: LabPage, times: dict[str, float]) -> None:
     train_live(lab, "09", times)
 
 
+def test_case_study_of_qwen3(lab: LabPage, times: dict[str, float]) -> None:
+    lab.open_notebook("notebooks/10_case_qwen3.ipynb")
+    times["10: run all"] = lab.run_all()
+    assert lab.errors() == []
+    turn_exact_pictures(lab, "10", times)
+    train_live(lab, "10", times)
+
+
 @pytest.mark.parametrize(
     "name",
     [
