@@ -35,7 +35,7 @@ def test_the_sizes_stand_on_a_logarithmic_axis_and_unlimited_at_its_right() -> N
         "on the set": np.array([[1.0, 0.9, 0.8], [1.0, 1.0, 1.0]]),
         "held-out": np.array([[0.1, 0.4, 0.9], [0.2, 0.5, 0.8]]),
     }
-    figure = plot_against_set_size(sizes, curves, [0.97, 0.99, 0.92], 0.1)
+    figure = plot_against_set_size(sizes, curves, [0.97, 0.99, 0.92, 0.96], 0.1)
     (ax,) = figure.axes
     lines = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(lines["held-out, n = 2 seeds"].get_ydata(), [0.15, 0.45, 0.85])
@@ -46,8 +46,8 @@ def test_the_sizes_stand_on_a_logarithmic_axis_and_unlimited_at_its_right() -> N
         assert [list(one.get_ydata()) for one in dots] == curves[label].tolist()
         assert all(list(one.get_xdata()) == list(sizes) for one in dots)
         assert {one.get_color() for one in dots} == {COLOURS[colour]}
-    far = lines["held-out, unlimited prompts, n = 3 seeds"]
-    assert list(far.get_ydata()) == [0.97, 0.99, 0.92] and min(far.get_xdata()) > 16
+    far = lines["held-out, unlimited prompts, n = 4 seeds"]
+    assert list(far.get_ydata()) == [0.97, 0.99, 0.92, 0.96] and min(far.get_xdata()) > 16
     assert ax.get_xscale() == "log"
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "4", "16", "unlimited"]
     assert list(ax.get_xticks()) == [*sizes, far.get_xdata()[0]]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 
 from rlvr_lab.pictures.qwen3_stages import plot_costs, plot_modes
 from rlvr_lab.pictures.style import COLOURS
@@ -22,8 +23,11 @@ def test_each_panel_shows_the_means_and_seeds_of_its_flags() -> None:
         dots = [line.get_ydata().tolist() for line in ax.lines if line.get_marker() == "."]
         np.testing.assert_allclose(dots[0], np.array([0.1, 0.2, 0.3]) + shift)
         assert "blind guessing" in [text.get_text() for text in ax.texts]
+        assert [0.1, 0.1] in [list(line.get_ydata()) for line in ax.lines]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["a, n = 3 seeds", "b, n = 3 seeds"]
+    keys = [line.get_marker() for line in figure.legends[0].findobj(Line2D)]
+    assert [mark for mark in keys if mark in ("o", "^")] == ["o", "^"]
     with pytest.raises(ValueError, match="needs 1 arrays"):
         plot_modes(panels, ["one"], "share")
     with pytest.raises(ValueError, match="at most 3"):
