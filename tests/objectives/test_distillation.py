@@ -140,5 +140,7 @@ def test_no_gradient_reaches_the_teacher_and_bad_numbers_are_refused() -> None:
         reverse_kl_sampled(torch.zeros(1, 2), bad, ON)
     with pytest.raises(ValueError, match="logprobs: a trained token"):
         reverse_kl_sampled(bad, torch.zeros(1, 2), ON)
+    with pytest.raises(ValueError, match=r"^logits: a trained token"):
+        reverse_kl_full(torch.full((1, T, V), torch.nan), torch.zeros(1, T, V), ON)
     with pytest.raises(ValueError, match="mask: it selects no token"):
         reverse_kl_full(student[at], teacher[at], ~ON)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from rlvr_lab.pictures.qwen3_tables import plot_budgets, plot_composition, plot_distillation_vs_rl
-from rlvr_lab.pictures.style import COLOURS
+from rlvr_lab.pictures.style import COLOURS, dark
 
 ROWS = {
     "A": {"think": [10.0, 30.0, 25.0], "not": [None, 50.0, 50.5]},
@@ -83,6 +83,21 @@ def test_groups_and_guessing_are_drawn() -> None:
     assert names == ["1: after RL", "2: after fusion", "3: after general", "blind guessing"]
 
 
+def test_a_grey_line_spans_a_row_and_the_legend_shows_the_marks() -> None:
+    figure = plot_composition(ROWS, STAGES, xlim=(5, 105))
+    think = figure.axes[0]
+    spans = [
+        line.get_xydata().tolist()
+        for line in think.lines
+        if len(line.get_xdata()) == 2 and line.get_color() == "#C8C8C8"
+    ]
+    assert spans == [[[70, 0], [95, 0]], [[10, 1], [30, 1]]]
+    handles = figure.legends[0].legend_handles
+    assert [handle.get_marker() for handle in handles] == ["^", "s", "D"]
+    assert [handle.get_markerfacecolor() == "white" for handle in handles] == [True, True, False]
+    assert all(ax.get_xlim() == (5, 105) for ax in figure.axes)
+
+
 def test_stages_must_fit() -> None:
     with pytest.raises(ValueError, match="stages: two to 4"):
         plot_composition(ROWS, ["one"])
@@ -114,3 +129,14 @@ def test_budgets_stand_on_a_logarithmic_axis() -> None:
     assert [text.get_text() for text in ax.get_xticklabels()] == ["no\nthinking", "1K", "4K"]
     ends = {text.get_text(): text.xy[1] for text in ax.texts}
     np.testing.assert_allclose([ends["M"], ends["N"]], [0.6, 0.55], atol=0.04)
+    look = {
+        (line.get_marker(), line.get_markerfacecolor(), len(line.get_xdata())): line.get_color()
+        for line in ax.lines
+    }
+    for name, mark in (("policy", "o"), ("right", "s")):  # with its colour, hollow without thinking
+        hue = COLOURS[name]
+        assert look[mark, hue, 2] == look[mark, "white", 1] == hue
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("thinking budget (tokens)", "pass@1 (%)")
+    assert ax.get_ylim() == (0, 100)
+    hues = {text.get_text(): text.get_color() for text in ax.texts}
+    assert hues["M"] == dark(COLOURS["policy"]) != hues["N"] == dark(COLOURS["right"])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rlvr_lab.pictures.qwen3_test_time import plot_spending, plot_vote_theory
-from rlvr_lab.pictures.style import COLOURS
+from rlvr_lab.pictures.style import COLOURS, dark
 
 
 def test_accuracy_stands_over_the_mean_tokens() -> None:
@@ -26,6 +26,10 @@ def test_accuracy_stands_over_the_mean_tokens() -> None:
     assert levels == [[0.1], [0.001]]
     assert (left.get_title(), right.get_title()) == ("Sums", "Codes")
     assert left.get_xscale() == "log" and left.get_ylabel() == "accuracy"
+    for ax in (left, right):
+        assert ax.get_xlabel() == "tokens per problem" and ax.get_ylim() == (-0.02, 1.03)
+        texts = [text.get_text().replace(",", "") for text in ax.get_xticklabels()]
+        assert [float(text) for text in texts] == list(ax.get_xticks())
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["vote, n = 2 seeds", "verifier, n = 2 seeds"]
 
@@ -38,3 +42,10 @@ def test_the_theory_is_drawn_with_its_labels() -> None:
     assert (up.get_color(), down.get_color()) == (COLOURS["right"], COLOURS["wrong"])
     assert {text.get_text() for text in ax.texts} == {"up", "down"}
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "64"]
+    assert list(up.get_xdata()) == list(down.get_xdata()) == [1, 64] == list(ax.get_xticks())
+    assert (up.get_linestyle(), down.get_linestyle()) == ("-", "--")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("n, answers per problem", "accuracy")
+    assert ax.get_xscale() == "log" and ax.get_ylim() == (-0.02, 1.03)
+    ends = {text.get_text(): text for text in ax.texts}
+    assert ends["up"].xy[1] > 0.8 > 0.2 > ends["down"].xy[1]
+    assert ends["up"].get_color() == dark(COLOURS["right"]) != ends["down"].get_color()

@@ -89,6 +89,7 @@ def test_everything_else_is_said_by_the_other_task() -> None:
     assert one.forced_words(2, rng(5)) == Dice().forced_words(2, rng(5))
     assert one.measure(load_policy("sums", "cpu"), 3, 0.5) == {"sum": 3.5}
     assert FiniteSet(Sums(), 3).well_formed("=7")
+    assert FiniteSet(Sums(), 3).members == Sums().problems(3, rng("finite set 0"))
     assert FiniteSet(LengthLab(), 1).members == LengthLab().problems(1, rng("finite set 0"))
 
 

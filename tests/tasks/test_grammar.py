@@ -31,6 +31,10 @@ def test_a_text_gets_its_verdict(text) -> None:
     assert judge(text, "07", True, GRAMMAR, ANYWHERE) == Verdict("truncated")
 
 
+def test_a_text_has_at_most_4096_characters() -> None:
+    assert MAX_CHARACTERS == 4096 == len(LONGEST)
+
+
 def test_an_answer_is_compared_as_it_is_written() -> None:
     assert judge("=07", "7", False, GRAMMAR, ANYWHERE) == Verdict("wrong", "07")
     assert judge("=17", "7", False, GRAMMAR, ANYWHERE) == Verdict("wrong", "17")

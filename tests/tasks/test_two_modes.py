@@ -57,8 +57,9 @@ def test_the_prompts_are_spelled_as_the_text_says() -> None:
             assert with_flag(make_problem("maxima", [3, 4], flag).prompt, other) == (
                 make_problem("maxima", [3, 4], other).prompt
             )
-    with pytest.raises(ValueError, match="digits"):
-        make_problem("sums", [1])
+    for count in (1, 9):
+        with pytest.raises(ValueError, match="digits"):
+            make_problem("sums", [1] * count)
 
 
 def test_answers_and_terms_are_uniform_and_both_tasks_and_all_flags_are_drawn() -> None:

@@ -12,7 +12,7 @@ from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Task
 from rlvr_lab.training.filtering import in_band, joined, pass_rates, restricted
 from rlvr_lab.training.policy_gradient import PRESETS
-from rlvr_lab.training.rollouts import Experience
+from rlvr_lab.training.rollouts import Experience, Reference
 
 CONFIG = replace(
     PRESETS["grpo"],
@@ -59,6 +59,12 @@ def test_a_restricted_experience_is_those_groups(two) -> None:
     assert torch.equal(part.reference.logprobs, whole.reference.logprobs[rows])
     assert part.reference.rows.tolist() == whole.reference.rows[rows].tolist()
     assert part.seconds == whole.seconds
+    # Also where the reference was computed for other rows than the first of each group.
+    uneven = Reference(whole.reference.logprobs, torch.arange(12) % 5 == 0)
+    part = restricted(replace(whole, reference=uneven), [2, 0])
+    assert part.reference.rows.tolist() == [row % 5 == 0 for row in rows]
+    both = joined([replace(whole, reference=uneven), two[1]])
+    assert both.reference.rows.tolist() == uneven.rows.tolist() + two[1].reference.rows.tolist()
 
 
 def test_a_joined_experience_is_the_same_answers_with_the_same_probabilities(two) -> None:

@@ -70,7 +70,7 @@ def test_the_chain_is_nearly_greedy_and_cut_at_each_budget(monkeypatch) -> None:
 def test_picture_and_words_are_of_the_chosen_budget(monkeypatch) -> None:
     table = np.full((9, 10), 0.02)
     table[:, 3] = np.linspace(0.1, 0.9, 9)
-    table[2, 5] = 0.6
+    table[1, 5] = 0.6
     problem, asked = make_problem("sums", [7, 5, 8, 3]), []
 
     def made_up(task, number):
@@ -78,9 +78,9 @@ def test_picture_and_words_are_of_the_chosen_budget(monkeypatch) -> None:
         return problem, [7, 2, 0, 3], table
 
     monkeypatch.setattr(budget, "cut_chain", made_up)
-    cut = "cut after 2 of 4 values"
+    cut = "cut after 1 of 4 values"
     for k, is_cut, likely, odds in (
-        (2, cut, 5, "0.60"),
+        (1, cut, 5, "0.60"),
         (4, "not cut", 3, "0.50"),
         (8, "not cut", 3, "0.90"),
     ):

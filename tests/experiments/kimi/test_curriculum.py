@@ -110,7 +110,7 @@ def test_a_step_asks_by_the_tokens_spent_and_the_running_rates(name: str) -> Non
     assert {state.numbers[f"rate_{n}"] for n in TERMS} == {0.5}
     rates = np.linspace(0.95, 0.05, 11)
     state.numbers |= {f"rate_{n}": rate for n, rate in zip(TERMS, rates, strict=True)}
-    for tokens in (0, 130, 480, 580, 1000, 1200):
+    for tokens in (0, 130, 480, 571, 572, 1000, 1200):  # 24 of 42 are .5714
         state.numbers["sampled_tokens"] = tokens
         expected = by_hand(name, min(1.0, tokens / 1000), rates, pool_of(0.7))
         np.testing.assert_allclose(config.probabilities(state), expected, atol=1e-9)
@@ -222,10 +222,17 @@ def test_it_is_tested_by_tokens_and_ends_when_the_budget_is_spent(monkeypatch) -
     assert {f"asked_{level}" for level in LEVELS} | set(LEVELS) <= set(records[1])
 
 
+def test_the_end_of_the_budget_is_tested_also_between_two_multiples() -> None:
+    config = CurriculumConfig(**{**SMALL, "budget": 200, "steps": 30})
+    records = list(until_spent(config, config.begin(base())))
+    assert [record["sampled_tokens"] >= 200 for record in records] == [False, True]
+
+
 def test_what_is_read_from_the_test(monkeypatch) -> None:
     config = CurriculumConfig(**SMALL)
     state = config.begin(base())
-    right = {"easy": 3, "middle": 2, "hard": 3}
+    right = {"easy": 1, "middle": 2, "hard": 3}
+    whole = {"easy": (1,), "middle": (0, 1, 2, 3), "hard": (0, 2, 3)}  # rows with a flawless chain
 
     def texts(problems):
         for level, (low, high) in LEVELS.items():
@@ -235,7 +242,7 @@ def test_what_is_read_from_the_test(monkeypatch) -> None:
                     map(str, curriculum.running_sums(curriculum.digits_of(problem.prompt)))
                 )
                 answer = problem.answer if i < right[level] else (problem.answer + 1) % 100
-                chain = chain if i % 2 == 0 else "7" + chain
+                chain = chain if i in whole[level] else "7" + chain
                 yield f"<think>{chain}</think>={answer:02d}"
 
     answers = config.test_answers(replace(state, task=Test()))
@@ -244,8 +251,8 @@ def test_what_is_read_from_the_test(monkeypatch) -> None:
     batch = replace(answers.batch, texts=list(texts(problems)))
     verdicts = [Test().verify(problems[i // 2], text, False) for i, text in enumerate(batch.texts)]
     found = config.describe(problems, batch, verdicts)
-    assert [found[level] for level in LEVELS] == [0.75, 0.5, 0.75]
-    assert found["accuracy"] == pytest.approx(8 / 12)
+    assert [found[level] for level in LEVELS] == [0.25, 0.5, 0.75]
+    assert found["accuracy"] == pytest.approx(6 / 12)
     assert found["sound_hard"] == 0.5  # rows 0 and 2 of four: correct, with the flawless chain
     problem = LongSums().problem([7, 5, 8])
     assert sound(problem, "<think>720</think>=11") and not sound(problem, "<think>721</think>=20")
@@ -313,6 +320,8 @@ def test_the_variants_are_what_the_page_says() -> None:
     others = {"world", "max_new_tokens", "steps", "seed"}
     assert all(asdict(plain)[key] == grpo[key] for key in grpo if key not in others)
     assert (plain.prompts_per_step, plain.group_size, plain.budget) == (16, 16, 72_000)
+    assert (plain.every, plain.test_problems, plain.test_samples) == (12_000, 64, 4)
+    assert (plain.hard_share, plain.rounds, plain.memory) == (0.85, 8, 0.8)
     assert STUDIES["kimi/curriculum"] is STUDY and STUDY.variants is VARIANTS
     assert (STUDY.seeds, STUDY.first, STUDY.file) == (5, 1, "kimi/curriculum")
 

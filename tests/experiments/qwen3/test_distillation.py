@@ -1,6 +1,6 @@
 """Pupils: each step learns from what its stage says, everything is counted, and the teacher is the right one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -54,6 +54,7 @@ def begun(config: PupilConfig):
 @pytest.mark.parametrize("form", ["full", "sampled"])
 def test_on_policy_steps_are_those_of_the_named_form_and_are_counted(form: str) -> None:
     config = PupilConfig(**SMALL, steps=2, learns_from=form, learning_rate=2e-3, temperature=0.8)
+    config = replace(config, max_grad_norm=0.05)
     (state, teacher), mine = begun(config), tiny()
     records = list(train(config, state=state))
     n, m = working_weights(mine), working_weights(teacher)
@@ -61,7 +62,7 @@ def test_on_policy_steps_are_those_of_the_named_form_and_are_counted(form: str) 
     by_hand = config.begin(mine, teacher=teacher)
     for record in records[1:]:
         batch = collect(config, by_hand).batch
-        distillation_step(mine, teacher, batch, optimizer, form, 0.8)
+        distillation_step(mine, teacher, batch, optimizer, form, 0.8, 0.05)
         by_hand.step += 1
         drawn = int(batch.lengths.sum())
         read = drawn + 6 * 12
@@ -136,17 +137,25 @@ def test_the_test_measures_the_distance_and_counts_many_answers() -> None:
     assert records[-1]["kl_to_teacher"] == pytest.approx(expected)
 
 
+def test_the_distance_is_that_on_every_fourth_problem_at_the_temperature_of_the_run() -> None:
+    config = PupilConfig(**SMALL | {"test_problems": 8}, steps=3, temperature=0.8)
+    state, teacher = begun(config)
+    batch = config.test_answers(state).batch.groups([0, 4])
+    expected = kl_to_teacher(state.policy, teacher, batch, 0.8)
+    assert config.test(state)["kl_to_teacher"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_many_answers_are_counted_by_problem(monkeypatch) -> None:
-    config = PupilConfig(**SMALL, steps=3)
+    config = PupilConfig(**SMALL, steps=3, temperature=0.8)
     state, _ = begun(config)
     seen: list = []
 
     class Drawn:
         texts = ["a"] * 12
-        truncated = torch.zeros(12)
+        truncated = torch.arange(12) % 5 == 0
 
     def sampled(policy, prompts, size, limit, generator, temperature):
-        seen.append((len(prompts), size, limit, generator.initial_seed(), temperature))
+        seen.append((prompts, size, limit, generator.initial_seed(), temperature))
         return Drawn()
 
     class Graded:
@@ -155,10 +164,17 @@ def test_many_answers_are_counted_by_problem(monkeypatch) -> None:
 
     rights = [1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 1, 0]
     monkeypatch.setattr(distillation, "sample", sampled)
-    monkeypatch.setattr(distillation, "grade", lambda *_: [Graded(bool(x)) for x in rights])
+
+    def graded(task, problems, texts, truncated):
+        assert problems == config.test_questions(state)
+        assert [row for row, cut in enumerate(truncated) if cut] == [0, 5, 10]
+        return [Graded(bool(x)) for x in rights]
+
+    monkeypatch.setattr(distillation, "grade", graded)
     state.step = 3
     assert config.many(state) == [3, 0, 1, 2]
-    assert seen == [(4, 3, 24, 7003, 1.0)]
+    asked = [problem.prompt for problem in config.test_questions(state)]
+    assert seen == [(asked, 3, 24, 7003, 0.8)] and len(asked) == 4
     run = Run(
         config, [{"step": 3, "many_correct": [3, 0, 1, 2]}, {"step": 4, "many_correct": None}]
     )
@@ -276,3 +292,62 @@ def test_what_is_recorded_is_what_it_says() -> None:
         assert config.steps % config.every == 0 and config.warm_up % config.every == 0
     for name, rate in (("sampled KL", 3e-4), ("guessing: off-policy", 1e-3)):
         assert VARIANTS[f"{name}, slow"] == replace(VARIANTS[name], learning_rate=rate)
+
+
+def test_the_settings_of_the_variants() -> None:
+    plain = asdict(PupilConfig())
+    found = {
+        name: {
+            key: value
+            for key, value in asdict(config).items()
+            if value != plain[key] or key == "learning_rate"
+        }
+        for name, config in VARIANTS.items()
+        if name != "teacher"
+    }
+    full = {"prompts_per_step": 32, "group_size": 1, "baseline": "none", "divide_by_std": False}
+    full |= {"learning_rate": 1e-3}
+    traces = {"learns_from": "teacher", "batch_size": 32, "learning_rate": 1e-3}
+    short = {"steps": 40, "every": 4}
+    reward = {"learns_from": "reward", "learning_rate": 3e-4}
+    grpo = reward | {"prompts_per_step": 4, "group_size": 8}
+    warm = {"warm_up": 4, "batch_size": 32}
+    guess = {"learner": "guessing", "steps": 320, "every": 40}
+    assert found == {
+        "off-policy": traces | short,
+        "full KL": full | short,
+        "sampled KL": full | short | {"learns_from": "sampled"},
+        "GRPO 4×8": grpo | {"steps": 80, "every": 8},
+        "GRPO 16×16": reward | {"steps": 20, "every": 2},
+        "off-policy, then full KL": full | warm | short,
+        "off-policy, then GRPO 4×8": grpo | warm | short,
+        "guessing: off-policy": traces | guess | {"learning_rate": 3e-3},
+        "guessing: full KL": full | guess,
+        "guessing: off-policy, then full KL": full
+        | guess
+        | {"warm_up": 200, "warm_up_rate": 3e-3, "batch_size": 32},
+        "sampled KL, slow": full | short | {"learns_from": "sampled", "learning_rate": 3e-4},
+        "guessing: off-policy, slow": traces | guess,
+    }
+    assert (plain["many_samples"], plain["warm_up_rate"]) == (64, 1e-3)
+    assert {"warm_up", "many_samples", "learner", "learns_from"} <= set(PupilConfig.FIXED)
+
+
+def test_each_seed_is_a_classroom_of_its_own(monkeypatch) -> None:
+    made: list = []
+
+    class Room:
+        def __init__(self, seed: int, teacher: StudentConfig) -> None:
+            made.append((seed, teacher))
+            self.seed = seed
+
+        def run(self, config: StudentConfig) -> Run:
+            return Run(replace(config, seed=self.seed), [])
+
+    monkeypatch.setattr(distillation, "Classroom", Room)
+    two = {name: VARIANTS[name] for name in ("full KL", "GRPO 4×8")}
+    runs = list(measure(2, two, 3))
+    assert made == [(3, TEACHER), (4, TEACHER)]
+    assert [run.config for run in runs] == [
+        replace(config, seed=seed) for seed in (3, 4) for config in two.values()
+    ]

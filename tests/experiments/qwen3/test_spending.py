@@ -150,6 +150,59 @@ def test_budget_and_waits_start_from_the_same_answers(desk: Desk) -> None:
     assert record["lost"] > 0 and sum(record["correct"]) == sum(right[1])
 
 
+def test_with_a_wait_the_votes_are_those_of_the_longer_answers(desk: Desk) -> None:
+    config = SpendingConfig(**SMALL, waits=1)
+    drawn, problems = desk.answers(config), desk.problems(config)
+    record = desk.run(config).records[0]
+    verdicts = [
+        Sums().verify(problems[i // 8], text, cut)
+        for i, (text, cut) in enumerate(zip(*drawn, strict=True))
+    ]
+    given = [v.answer if v.reason in ("right", "wrong") else None for v in verdicts]
+    votes = [ballots(given[8 * i : 8 * i + 8], f"{p.answer}") for i, p in enumerate(problems)]
+    assert record["valid"] == [int((one >= 0).sum()) for one in votes]
+    assert record["rival"] == [max(int((one == k).sum()) for k in range(1, 9)) for one in votes]
+    before = desk.run(replace(config, waits=0)).records[0]
+    assert (before["valid"], before["rival"]) != (record["valid"], record["rival"])
+
+
+def test_a_record_by_hand(desk: Desk) -> None:
+    """Zeros in front belong to the answer; what is malformed or cut off has no vote, and no end token if cut off."""
+    texts = [*["=083"] * 3, *["=913"] * 2, "=913=913", "=08", "=913"]
+    desk.problems = lambda config: [Problem("7+5+8,3+4+1,9+2+2?", 83)]
+    desk.drawn = lambda config: Drawn(texts, [False] * 7 + [True])
+    run = desk.run(SpendingConfig("codes", problems=1, samples=8, seed=2))
+    first, last = run.records[0], run.records[-1]
+    assert (first["correct"], first["valid"], first["rival"]) == ([3], [5], [2])
+    assert (first["best_of"], first["vote"], last["best_of"], last["vote"]) == (3 / 8, 3 / 8, 1, 1)
+    assert first["tokens"] == (5 * 5 + 9 + 4 + 4) / 8 and last["tokens"] == 42
+
+
+def test_a_seed_has_its_own_bases_and_a_world_its_own_problems(monkeypatch) -> None:
+    asked: list = []
+
+    def sums(seed: int, device: str):
+        asked.append(("sums", seed))
+        return load_policy("sums", device), seed
+
+    def codes(table: int, device: str):
+        asked.append(("codes", table))
+        return load_policy("codes", device)
+
+    monkeypatch.setattr(spending, "sums_base", sums)
+    monkeypatch.setattr(spending, "codes_base", codes)
+    config = SpendingConfig(problems=2, samples=2, orders=2, seed=9)
+    runs = list(measure(2, {"sums": config}, 3))
+    assert [run.config for run in runs] == [replace(config, seed=seed) for seed in (3, 4)]
+    assert [run.records for run in runs] == [Desk(seed).run(config).records for seed in (3, 4)]
+    assert runs[0].records[0]["samples"][0] != runs[1].records[0]["samples"][0]
+    desk = Desk(6)
+    desk.policy("codes", 1)
+    assert asked == [("sums", 3), ("sums", 4), ("sums", 3), ("sums", 4), ("codes", 6)]
+    codes_of = [desk.problems(SpendingConfig(name)) for name in ("codes", "codes_rl")]
+    assert codes_of[0] == codes_of[1] != Desk(7).problems(SpendingConfig("codes"))
+
+
 def test_the_policy_after_rl_is_grpo_on_the_codes(desk: Desk) -> None:
     config = replace(
         PRESETS["grpo"], world="codes", max_new_tokens=24, steps=1, seed=2, device="cpu"
@@ -173,13 +226,16 @@ def test_the_policy_after_rl_is_grpo_on_the_codes(desk: Desk) -> None:
 
 def test_a_run_is_read_at_a_number_of_tokens() -> None:
     rows = [
-        {"step": n, "vote": v, "tokens": t}
+        {"step": n, "vote": v, "tokens": t, "best_of": 1 - v}
         for n, v, t in ((1, 0.2, 10), (2, 0.4, 20), (4, 0.8, 40))
     ]
     run = Run(SpendingConfig(), rows)
     found = at_tokens([run, run], "vote", 10 * 2**0.5)
     assert found.tolist() == pytest.approx([0.3, 0.3])
     assert at_tokens([run], "vote", 40).tolist() == pytest.approx([0.8])
+    assert at_tokens([run], "best_of", 20).tolist() == pytest.approx([0.6])
+    with pytest.raises(ValueError, match=r"tokens: from 10.0 to 40, not 9"):
+        at_tokens([run], "vote", 9)
     with pytest.raises(ValueError, match=r"tokens: from 10.0 to 40, not 41"):
         at_tokens([run], "vote", 41)
 
@@ -213,6 +269,7 @@ def test_what_is_recorded_is_what_it_says() -> None:
     assert NS == (1, 2, 4, 8, 16, 32, 64)
     for name, config in VARIANTS.items():
         assert (config.problems, config.samples, config.rl_steps) == (96, 64, 40)
+        assert config.orders == 64
         policy = "codes_rl" if "GRPO" in name else name.split(",")[0]
         assert config.policy == policy
         assert config.way == ("direct" if "direct" in name else "chain")

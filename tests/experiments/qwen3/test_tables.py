@@ -14,6 +14,8 @@ from rlvr_lab.experiments.qwen3.tables import (
 def test_table_22_is_whole_and_in_order() -> None:
     found = composition()
     assert len(found) == 12 and "ThinkFollow*" not in found
+    assert MODES == ("thinking", "non-thinking")
+    assert all(label.lower() in stage.lower() for label, stage in STAGES.items())
     assert all(tuple(modes) == MODES for modes in found.values())
     assert found["CounterFactQA*"] == {
         "thinking": [50.4, 61.3, 68.1],

@@ -40,6 +40,23 @@ def test_the_curve_is_the_mean_over_subsets() -> None:
         vote_curve(votes, [0, 1])
 
 
+def test_an_order_is_a_permutation_and_the_curve_the_mean_over_orders() -> None:
+    votes = np.array([[0, 0, 1, -1, 2, 1], [1, 1, 1, 0, 0, -1], [2, 2, 0, 0, 1, -1]])
+    rng, ns = np.random.default_rng(3), [2, 3, 5]
+    orders = [rng.permutation(6) for _ in range(3)]
+    by_order = [
+        [np.mean([over_all_subsets(list(one[order][:n]), n) for one in votes]) for n in ns]
+        for order in orders
+    ]
+    for count in (1, 2, 3):
+        found = vote_curve(votes, ns, count, 3)
+        np.testing.assert_allclose(found, np.mean(by_order[:count], axis=0))
+    assert len({tuple(one) for one in by_order}) > 1
+    # Each n stands in its own place, also where 1 is not the first.
+    assert vote_curve(votes, [6, 1], 2).tolist() == vote_curve(votes, [1, 6], 2)[::-1].tolist()
+    assert np.array_equal(vote_curve(votes, ns), vote_curve(votes, ns, 64, 0))
+
+
 def test_random_errors_give_the_exact_vote() -> None:
     ns = [1, 2, 4, 8]
     found = as_if_random([24, 12], [48, 64], 64, 4, ns, draws=4000)
@@ -50,3 +67,7 @@ def test_random_errors_give_the_exact_vote() -> None:
     ]  # fmt: skip
     np.testing.assert_allclose(found, exact, atol=0.015)
     assert as_if_random([0], [0], 4, 9, [3]).tolist() == [0.0]
+    # 64 draws by default; the seed is that of the draws.
+    default = as_if_random([3], [6], 8, 4, [3])
+    assert np.array_equal(default, as_if_random([3], [6], 8, 4, [3], 64, 0))
+    assert not np.array_equal(default, as_if_random([3], [6], 8, 4, [3], 64, 1))
