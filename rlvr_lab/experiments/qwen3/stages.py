@@ -172,7 +172,7 @@ def _start(config: StagesConfig, seed: int) -> Policy:
 
 
 def finished(name: str, seed: int) -> Policy:
-    """The policy at the end of a run; it is made, without tests, and kept if it is not there yet."""
+    """The policy at the end of a run; it is made, with no test after the first, and kept if it is not there yet."""
 
     def make() -> Policy:
         config = replace(VARIANTS[name], seed=seed, table=seed, every=VARIANTS[name].steps + 1)

@@ -133,3 +133,19 @@ def test_what_is_recorded_is_what_it_says(monkeypatch) -> None:
     small = {"a": FewPromptsConfig(**SMALL | {"steps": 1}, prompts=1)}
     (run,) = few_prompts.measure(1, small, 7)
     assert made == [(7, "cpu")] and run.config == replace(small["a"], seed=7, table=7)
+
+
+def test_the_set_is_of_the_given_world_and_its_first_answer_is_counted() -> None:
+    easy = FewPromptsConfig(**SMALL, prompts=5, world_options={"max_terms": 4})
+    assert easy.begin(load_policy("sums", "cpu")).task.task == Sums(max_terms=4)
+    config = FewPromptsConfig(**SMALL, prompts=5)
+    state = config.begin(load_policy("sums", "cpu"), Sums(max_terms=5))
+    assert state.task.task == Sums(max_terms=5)
+    first, *_, last = state.task.members
+    assert first.answer != last.answer
+    problems = Sums(max_terms=5).problems(6, random.Random("test 3"))
+    texts, _ = answers_by_hand(state.policy, Sums(), problems, 4, 0)
+    given = [is_well_formed(t) and t.split("=")[-1] == str(first.answer) for t in texts]
+    last_given = [is_well_formed(t) and t.split("=")[-1] == str(last.answer) for t in texts]
+    assert sum(given) != sum(last_given), "they can be told apart"
+    assert config.test(state)["first_answer"] == pytest.approx(sum(given) / 24)
