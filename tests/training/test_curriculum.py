@@ -117,3 +117,13 @@ def test_silent_groups_are_the_expectation_over_answers() -> None:
     np.testing.assert_allclose(
         silent(rates, size), ((correct == 0) | (correct == size)).mean(axis=0), atol=4e-3
     )
+
+
+def test_the_controls_ask_the_strategy_at_the_right_places() -> None:
+    def place(pool, progress, rates):
+        return np.array([progress, 1 - progress])
+
+    two = np.array([0.5, 0.5])
+    assert reversed_order(place)(two, 0.3, two).tolist() == pytest.approx([0.7, 0.3])
+    assert reversed_order(place)(two, 1.4, two).tolist() == [0, 1]  # after the budget as at its end
+    assert without_order(place)(two, 0.0, two).tolist() == pytest.approx([0.5, 0.5])

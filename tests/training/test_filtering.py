@@ -104,3 +104,14 @@ def test_what_cannot_be_joined_is_refused(two) -> None:
     object.__setattr__(other.answers.batch, "group_size", 2)
     with pytest.raises(ValueError, match="the same group size"):
         joined([two[0], other])
+
+
+def test_a_joined_experience_keeps_what_is_read_apart_from_what_is_trained(two) -> None:
+    first = two[0]
+    mask = first.batch.completion_mask.clone()
+    mask[:, 0] = False  # as if the first word had been forced
+    answers = replace(first.answers, batch=replace(first.batch, completion_mask=mask))
+    both = joined([replace(first, answers=answers), two[1]])
+    width = mask.shape[1]
+    assert torch.equal(both.batch.completion_mask[:12, :width], mask)
+    assert torch.equal(both.batch.attention_mask[:12, :width], first.batch.attention_mask)

@@ -1,5 +1,7 @@
 """One on-policy step: the named loss reaches the parameters, the teacher stays, the tokens are counted."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -96,3 +98,22 @@ def test_steps_bring_the_student_to_the_teacher() -> None:
     for _ in range(40):
         distillation_step(student, teacher, answers(student), optimizer, "full")
     assert kl_to_teacher(student, teacher, answers(student)) < 0.6 * first
+
+
+@pytest.mark.parametrize("form", ["full", "sampled"])
+def test_a_forced_word_is_read_and_not_trained(form: str) -> None:
+    student, teacher = tiny(0), tiny(1)
+    generator = torch.Generator().manual_seed(0)
+    batch = sample(student, PROMPTS, 3, 40, generator, 1.0, forced_words=["<think>"] * 6)
+    assert (batch.attention_mask & ~batch.completion_mask).sum() == 6
+    expected = loss_by_hand(student, teacher, batch, form, 1.0)
+    done = distillation_step(
+        student, teacher, batch, OPTIMIZERS["sgd"](trained(student.model), 0.0), form
+    )
+    assert done.loss == pytest.approx(float(expected.detach()), abs=1e-5)
+
+
+def test_by_default_the_temperature_is_one_and_the_gradient_clipped_at_one() -> None:
+    step = inspect.signature(distillation_step).parameters
+    assert (step["temperature"].default, step["max_norm"].default) == (1.0, 1.0)
+    assert inspect.signature(kl_to_teacher).parameters["temperature"].default == 1.0

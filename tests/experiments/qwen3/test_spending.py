@@ -264,6 +264,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_what_is_recorded_is_what_it_says() -> None:
+    assert spending.LIMITS == {"sums": 40, "codes": 24}
     assert STUDIES["qwen3/test_time"] is STUDY
     assert (STUDY.seeds, STUDY.first, STUDY.file) == (5, 1, "qwen3/test_time")
     assert NS == (1, 2, 4, 8, 16, 32, 64)

@@ -109,14 +109,22 @@ def test_the_cold_start_is_clean_chains_and_then_the_mixture(folder, monkeypatch
 
 
 def test_stage_two_is_grpo_without_a_flag_from_stage_one(folder, monkeypatch) -> None:
-    monkeypatch.setattr(checkpoints, "cold_start", lambda seed, device: tiny(seed + 5))
-    small = {"steps": 1, "prompts_per_step": 2, "group_size": 4}
+    seeds = []
+    monkeypatch.setattr(
+        checkpoints, "cold_start", lambda seed, device: seeds.append(seed) or mannered()
+    )
+    small = {"steps": 1, "prompts_per_step": 4, "group_size": 4}
     monkeypatch.setattr(checkpoints, "REASONING", replace(checkpoints.REASONING, **small))
     found = checkpoints.reasoned(3, "cpu")
-    plain = replace(PRESETS["grpo"], world="two_modes", max_new_tokens=20, seed=3, device="cpu")
-    state = replace(plain, **small).begin(tiny(8))
-    list(train(replace(plain, **small), state=state))
-    assert torch.equal(flat(found), flat(state.policy))
+    plain = replace(PRESETS["grpo"], world="two_modes", max_new_tokens=20, device="cpu")
+    ends = {}
+    for seed in (0, 3):
+        config = replace(plain, **small, seed=seed)
+        state = config.begin(mannered())
+        list(train(config, state=state))
+        ends[seed] = flat(state.policy)
+    assert seeds == [3] and torch.equal(flat(found), ends[3])
+    assert not torch.equal(ends[3], ends[0]) and not torch.equal(ends[3], flat(mannered()))
 
 
 def test_the_recorded_stage_two_is_the_one_that_is_kept() -> None:
@@ -308,8 +316,8 @@ def test_a_record_is_counted_by_hand() -> None:
 
 def test_a_record_tells_to_think_from_to_follow_and_polite_from_correct() -> None:
     problems = [make_problem("maxima", [7, 5], "no_think")]
-    # ``=7okok`` is polite and has the correct digit, and breaks the grammar.
-    texts = ["<think>77</think>=7", "<think></think>=5ok", "=7okok", "<think>72</think>=2ok"]
+    # ``=72okok`` is polite and its first digit is correct, and it breaks the grammar.
+    texts = ["<think>77</think>=7", "<think></think>=5ok", "=72okok", "<think>72</think>=2ok"]
     mask = torch.ones(4, 3).bool()
     batch = RolloutBatch(
         torch.ones(1, 1).long(), torch.ones(1, 1).bool(), torch.ones(4, 3).long(), mask, mask,
