@@ -72,6 +72,7 @@ def test_a_cost_has_its_number_colour_and_zero() -> None:
     }
     figure = plot_costs(effects, "difference", ["wrong", "right"])
     left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim(), "one scale"
     assert [ax.get_title() for ax in figure.axes] == list(effects)
     assert [ax.get_xlabel() for ax in figure.axes] == ["difference"] * 2
     for ax, rows in zip(figure.axes, effects.values(), strict=True):
