@@ -15,6 +15,7 @@ from rlvr_lab.pictures.style import (
     COLOURS,
     INK,
     label_ends,
+    legend_below,
     new_figure,
     plain_legend,
     plot_band,
@@ -107,19 +108,16 @@ def plot_schedules(
         limits: title → limits of its y axis.
     """
     figure, axes = new_figure(1, len(panels), width=3.5 * len(panels), height=3.7)
-    named = {}
     for ax, (title, curves) in zip(np.ravel(axes), panels.items(), strict=True):
         for k, (schedule, values) in enumerate(curves.items()):
             plot_band(values, ax, schedule, _MEANINGS[k], grid, _LINES[k])
             mean = np.asarray(values, dtype=float).mean(axis=0)
             ax.plot(grid, mean, "os^Dv"[k], color=COLOURS[_MEANINGS[k]], markersize=4)
-        ax.get_legend().remove()
         ax.set(title=title, xlabel=across)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
         if limits and title in limits:
             ax.set_ylim(limits[title])
-        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 

@@ -12,6 +12,7 @@ from rlvr_lab.pictures.style import (
     COLOURS,
     axes_or_new,
     label_ends,
+    legend_below,
     new_figure,
     plain_legend,
     plot_band,
@@ -89,16 +90,13 @@ def plot_panels_at_equal(
     """``plot_equal`` side by side, one panel per title, with one legend below them."""
     figure, axes = new_figure(1, len(panels), width=4.6 * len(panels), height=3.7)
     grid = np.asarray(grid, dtype=float)
-    named = {}
     for ax, (title, curves), unit in zip(np.ravel(axes), panels.items(), ylabels, strict=True):
         for label, values in curves.items():
             values = np.asarray(values, dtype=float)
             keep = np.isfinite(values).all(axis=0)
             plot_band(values[:, keep], ax, label, looks[label][0], grid[keep], looks[label][1])
         ax.set(title=title, ylabel=unit, xlabel=xlabel)
-        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-        ax.get_legend().remove()
-    figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 

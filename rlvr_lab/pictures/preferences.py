@@ -14,6 +14,7 @@ from rlvr_lab.pictures.style import (
     axes_or_new,
     dark,
     label_ends,
+    legend_below,
     new_figure,
     plain_legend,
     plot_band,
@@ -73,9 +74,7 @@ def plot_climbs(
         ax.set(
             title=f"{key} reward", xlabel="√KL to the base", ylabel="reward per answer", ylim=ylim
         )
-        ax.get_legend().remove()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure
 
 

@@ -13,6 +13,7 @@ from rlvr_lab.pictures.style import (
     COLOURS,
     INK,
     dark,
+    legend_below,
     new_figure,
     plot_band,
     plot_guessing,
@@ -38,7 +39,6 @@ def plot_cut(
         guess: level of blind guessing.
     """
     figure, axes = new_figure(1, len(panels), width=4.8 * len(panels), height=4.3)
-    named = {}
     for ax, (task, models) in zip(np.ravel(axes), panels.items(), strict=True):
         for (name, values), mark in zip(predictions[task].items(), "x+", strict=False):
             ax.plot(budgets, values, marker=mark, linestyle=(0, (1, 1.5)), linewidth=1.2,
@@ -49,9 +49,7 @@ def plot_cut(
         ax.set(title=task, xlabel="thinking budget (tokens)", ylabel="share of correct answers")
         ax.set(ylim=(0, 1.04))
         ax.set_xticks(list(budgets))
-        ax.get_legend().remove()
-        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(named.values(), list(named), loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, ncols=3)
     return figure
 
 

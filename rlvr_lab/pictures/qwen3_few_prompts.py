@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from rlvr_lab.pictures.style import (
     COLOURS,
     dark,
+    legend_below,
     new_figure,
     plain_legend,
     plot_band,
@@ -43,12 +44,10 @@ def plot_few_prompts(
         mean = np.asarray(unlimited, dtype=float).mean(axis=0)
         ax.plot(steps, mean, ":", color=COLOURS["length"], linewidth=1.6,
                 label="held-out, unlimited prompts")  # fmt: skip
-        ax.get_legend().remove()
         plot_guessing(ax, guess)
         ax.set(title=f"{name} prompt{'s' if name != '1' else ''}", ylim=(0, 1.03))
         ax.set_ylabel("accuracy" if ax is axes[0] else "")
-    place = {"loc": "outside lower center", "ncols": 3, "frameon": False}
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, **place)
+    legend_below(figure, ncols=3, fontsize=9)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from rlvr_lab.pictures.seeds import effect_row
-from rlvr_lab.pictures.style import COLOURS, INK, new_figure, plot_guessing
+from rlvr_lab.pictures.style import COLOURS, INK, legend_below, new_figure, plot_guessing
 from rlvr_lab.records.claims import effect_over_seeds
 
 __all__ = ["plot_costs", "plot_modes"]
@@ -45,8 +45,7 @@ def plot_modes(
             plot_guessing(ax, guess, left=True)
         ax.set_xticks(range(len(stages)), [name.replace(" ", "\n") for name in stages])
         ax.set(ylabel=unit, title=task)
-    handles, names = ax.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    legend_below(figure, ncols=len(_LOOKS))
     return figure
 
 

@@ -13,6 +13,7 @@ from rlvr_lab.pictures.style import (
     INK,
     axes_or_new,
     label_ends,
+    legend_below,
     new_figure,
     plot_band,
     plot_guessing,
@@ -38,14 +39,12 @@ def plot_spending(
         unit: of the x axis.
     """
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.7 * len(panels)), height=3.9)
-    named: dict = {}
     for ax, (title, lines), guess in zip(np.atleast_1d(axes), panels.items(), guesses, strict=True):
         for label, (tokens, values) in lines.items():
             colour, look = looks[label]
             x = np.asarray(tokens, dtype=float).mean(axis=0)
             plot_band(values, ax, label, colour, x, look.rstrip("osD^v"))
             ax.lines[-1].set(marker=look[-1] if look[-1] in "osD^v" else "", markersize=4.5)
-        ax.get_legend().remove()
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100, 300, 1000]))
         ax.xaxis.set_minor_locator(NullLocator())
@@ -53,9 +52,7 @@ def plot_spending(
         ax.set(title=title, xlabel=unit, ylim=(-0.02, 1.03))
         ax.set_ylabel("accuracy" if ax is np.atleast_1d(axes)[0] else "")
         plot_guessing(ax, guess, words="one blind guess")
-        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    place = {"loc": "outside lower center", "ncols": 3, "frameon": False}
-    figure.legend(named.values(), list(named), fontsize=8.5, **place)
+    legend_below(figure, ncols=3, fontsize=8.5)
     return figure
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rlvr_lab.pictures.style import new_figure, plot_band, plot_guessing
+from rlvr_lab.pictures.style import legend_below, new_figure, plot_band, plot_guessing
 
 __all__ = ["plot_rewards"]
 
@@ -36,10 +36,8 @@ def plot_rewards(
         for reward, own in curves.items():
             colour, style = looks[reward]
             plot_band(own[key], ax, reward, colour, steps, style)
-        ax.get_legend().remove()
         ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
         ax.set(ylabel=unit, ylim=limits, xlabel="step" if ax in axes[-1] else "")
     plot_guessing(axes[0, 0], guess)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, ncols=3, fontsize=9)
     return figure

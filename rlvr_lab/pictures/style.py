@@ -32,6 +32,7 @@ __all__ = [
     "axes_or_new",
     "dark",
     "label_ends",
+    "legend_below",
     "new_figure",
     "plain_legend",
     "plot_band",
@@ -197,6 +198,20 @@ def plot_band(
     return ax
 
 
+def legend_below(figure: Figure, ncols: int = 2, **options: Any) -> None:
+    """One legend below all panels, in the place of their own.
+
+    Each name stands there once: not every panel has to hold all of them.
+    """
+    named = {}
+    for ax in figure.axes:
+        if (own := ax.get_legend()) is not None:
+            own.remove()
+        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    place = {"loc": "outside lower center", "ncols": ncols, "frameon": False}
+    figure.legend(named.values(), list(named), **place, **options)
+
+
 def plot_guessing(
     ax: Axes, guess: float, left: bool = False, words: str = "blind guessing"
 ) -> None:
@@ -227,14 +242,11 @@ def plot_panels(
     ``guess`` draws the level of blind guessing.
     """
     figure, axes = new_figure(1, len(panels), width=max(6.5, 3.5 * len(panels)), height=3.6)
-    named = {}  # each curve once: not every panel has to hold all of them
     for ax, (title, bands), unit in zip(np.ravel(axes), panels.items(), units, strict=True):
         for label, curves in bands.items():
             plot_band(curves, ax, label, looks[label][0], steps, looks[label][1])
         ax.set(title=title, ylabel=unit, ylim=ylim)
-        ax.get_legend().remove()
         if guess is not None:
             plot_guessing(ax, guess)
-        named |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(named.values(), list(named), loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure)
     return figure

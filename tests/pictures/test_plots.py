@@ -293,3 +293,15 @@ def test_length_drift_has_one_curve_for_each_average_and_a_zero() -> None:
     assert [t.get_text() for t in ax.get_legend().get_texts()] == list(drifts)
     assert "tokens" in ax.get_ylabel()
     assert words_outside(ax.figure) == []
+
+
+def test_one_legend_below_all_panels_has_each_name_once() -> None:
+    figure, (left, right) = plots.new_figure(1, 2)
+    left.plot([0, 1], label="both")
+    right.plot([1, 0], label="both")
+    right.plot([1, 1], label="right only")
+    left.legend()
+    plots.legend_below(figure, ncols=3)
+    assert left.get_legend() is None and right.get_legend() is None
+    (below,) = figure.legends
+    assert [text.get_text() for text in below.get_texts()] == ["both", "right only"]

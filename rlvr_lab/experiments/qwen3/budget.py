@@ -49,6 +49,7 @@ __all__ = [
     "answer_probabilities",
     "at_budget",
     "budget_curves",
+    "by_terms_table",
     "copied",
     "cut_answers",
     "cut_start",
@@ -315,6 +316,16 @@ def at_budget(
     if budget not in BUDGETS:
         raise ValueError(f"budget: must be one of {BUDGETS}, got {budget}")
     return budget_curves(runs, checkpoint, task, key)[:, BUDGETS.index(budget)]
+
+
+def by_terms_table(runs: Iterable[Run], checkpoint: str, task: Kind) -> Float[np.ndarray, "S N K"]:
+    """Accuracy for each number of terms, 2 … 8, at each budget of ``BUDGETS``; one table per seed."""
+    return np.array(
+        [
+            np.transpose([r["by_terms"] for r in run.records if r["task"] == task])
+            for run in of_checkpoint(runs, checkpoint)
+        ]
+    )
 
 
 def against_need(

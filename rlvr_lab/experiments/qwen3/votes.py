@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-__all__ = ["as_if_random", "ballots", "vote_curve"]
+__all__ = ["as_if_random", "ballots", "commonest_if_random", "vote_curve"]
 
 
 def ballots(given: Sequence[str | None], right: str) -> Int[np.ndarray, " S"]:
@@ -96,6 +96,26 @@ def as_if_random(
         kinds = [np.unique(one, return_inverse=True) for one in drawn]
         means.append([np.mean([_vote(names, index[:n]) for names, index in kinds]) for n in ns])
     return np.array(means).mean(axis=0)
+
+
+def commonest_if_random(wrong: Sequence[int], wrong_answers: int, seed: int = 0) -> float:
+    """Share of the incorrect votes that the commonest incorrect answer to each problem gets if errors are random.
+
+    Args:
+        wrong: incorrect votes for each problem.
+        wrong_answers: number of possible incorrect answers, all equally probable.
+        seed: of the draws, one for each problem.
+
+    Raises:
+        ValueError: when there is no incorrect vote.
+
+    >>> commonest_if_random([5, 1], 1)
+    1.0
+    """
+    if not sum(wrong):
+        raise ValueError("wrong: there is no incorrect vote")
+    rng, even = np.random.default_rng(seed), np.full(wrong_answers, 1 / wrong_answers)
+    return float(sum(rng.multinomial(votes, even).max() for votes in wrong) / sum(wrong))
 
 
 def _vote(names: np.ndarray, index: np.ndarray) -> float:

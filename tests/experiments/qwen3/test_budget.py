@@ -16,6 +16,7 @@ from rlvr_lab.experiments.qwen3.budget import (
     answer_probabilities,
     at_budget,
     budget_curves,
+    by_terms_table,
     copied,
     cut_answers,
     cut_start,
@@ -255,6 +256,9 @@ def test_curves_are_ordered_by_seed_and_problems_by_what_they_lack() -> None:
     np.testing.assert_allclose(found, [[s + k / 10 + 100 for k in BUDGETS] for s in (1, 2)])
     np.testing.assert_allclose(at_budget(runs, "style", "sums", 6), [1.6, 2.6])
     assert np.isnan(budget_curves(runs, "fusion", "sums", "copied")).all()
+    table = by_terms_table(runs, "fusion", "maxima")
+    assert table.shape == (2, 7, len(BUDGETS))
+    assert table[0, 3, BUDGETS.index(4)] == pytest.approx(105.4)  # five terms at k = 4
     # One token short: budgets 1, 2, 3, 4, 6 and problems of 2, 3, 4, 5, 7 terms.
     short = np.mean([2.1, 3.2, 4.3, 5.4, 7.6])
     np.testing.assert_allclose(against_need(runs, "fusion", "sums", 1), [short] * 2)

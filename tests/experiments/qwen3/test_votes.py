@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from rlvr_lab.exact.voting import majority_correct
-from rlvr_lab.experiments.qwen3.votes import as_if_random, ballots, vote_curve
+from rlvr_lab.experiments.qwen3.votes import (
+    as_if_random,
+    ballots,
+    commonest_if_random,
+    vote_curve,
+)
 
 
 def over_all_subsets(votes: list[int], n: int) -> float:
@@ -71,3 +76,14 @@ def test_random_errors_give_the_exact_vote() -> None:
     default = as_if_random([3], [6], 8, 4, [3])
     assert np.array_equal(default, as_if_random([3], [6], 8, 4, [3], 64, 0))
     assert not np.array_equal(default, as_if_random([3], [6], 8, 4, [3], 64, 1))
+
+
+def test_the_commonest_of_random_errors_is_that_of_all_cases() -> None:
+    # Two votes for one of three answers: equal with probability 1/3, so (2/3 · 1 + 1/3 · 2) of 2 votes.
+    assert commonest_if_random([2] * 20_000, 3) == pytest.approx(2 / 3, abs=0.01)
+    # A problem with one vote counts with its one vote.
+    assert commonest_if_random([1] * 20_000 + [2] * 20_000, 3) == pytest.approx(7 / 9, abs=0.01)
+    assert commonest_if_random([9] * 5, 4) == commonest_if_random([9] * 5, 4, 0)
+    assert commonest_if_random([9] * 5, 4) != commonest_if_random([9] * 5, 4, 1)
+    with pytest.raises(ValueError, match="wrong: there is no"):
+        commonest_if_random([0, 0], 3)
