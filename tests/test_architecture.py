@@ -12,13 +12,13 @@ LONGEST = 350
 
 FLOORS = [
     {"objectives"},
-    {"policy", "checks"},
+    {"policy"},
     {"tasks"},
     {"rewards", "exact"},
     {"training"},
     {"records", "machine"},
-    {"experiments", "pictures"},
-    {"widgets", "__main__"},
+    {"experiments", "pictures", "checks"},
+    {"widgets", "grading", "__main__"},
 ]
 """The rooms, from the ground up; ``__main__`` is a room of one file."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
