@@ -117,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--world", choices=list(WORLDS), default="sums")
     command = add("exercises", _exercises, "make the exercise stubs from their solutions")
     command.add_argument("--check", action="store_true", help="only say what differs")
+    what = "show what you have solved, with difficulty and minutes"
+    command.add_argument("--status", action="store_true", help=what)
+    what = "of the sheets for --status; default: notebooks/exercises"
+    command.add_argument("--folder", type=Path, help=what)
     command = add("store", _store, "execute notebooks and store them with their outputs")
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     return parser
@@ -304,8 +308,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _exercises(options: argparse.Namespace) -> int:
-    from rlvr_lab.checks import stubs  # reads notebooks, which training needs not
+    from rlvr_lab.checks import catalogue, stubs  # read notebooks, which training needs not
 
+    if options.status:
+        print(catalogue.progress(options.folder))
+        return 0
     if not options.check:
         for path in stubs.generate():
             print(f"wrote {path}")
