@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rlvr_lab.checks.calls import Mistake, call, function_name, number, numbers, tensor
 
-__all__ = ["Case", "Check", "Series", "judge", "ragged", "seen", "show", "softmax"]
+__all__ = ["Case", "Check", "Series", "drawing", "judge", "ragged", "seen", "show", "softmax"]
 
 Rule = Callable[..., Any]  # of the drawn inputs, in their order
 ZERO = "the value is correct, but the gradient is zero: there is one detach too many"
@@ -197,14 +197,10 @@ def seen(view: Rule, mistakes: dict[str, Rule]) -> dict[str, Rule]:
 
 
 @contextmanager
-def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
-    """Yield a generator of inputs; print ``✓ title``, or add the seed to the message of the mistake.
+def drawing(seed: int | None) -> Iterator[np.random.Generator]:
+    """Yield a generator of inputs, fresh or of ``seed``; add its seed to the message of a mistake.
 
     With a given seed the message also shows the inputs of the call, shortened.
-
-    >>> with _checking("two and two", seed=0) as rng:
-    ...     judge("add", [Case({"a": 2, "b": 2}, 4.0, 4.0)], {})
-    ✓ two and two
     """
     used = secrets.randbelow(100_000) if seed is None else seed
     try:
@@ -215,6 +211,18 @@ def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
             said += f"\nInputs of the call:\n  {show_inputs(mistake.inputs)}"
         more = "" if seed is not None else ", and to see them"
         raise Mistake(f"{said}\n  (to get the same inputs again{more}: seed={used})") from None
+
+
+@contextmanager
+def _checking(title: str, seed: int | None) -> Iterator[np.random.Generator]:
+    """As ``drawing``; at the end print ``✓ title``.
+
+    >>> with _checking("two and two", seed=0) as rng:
+    ...     judge("add", [Case({"a": 2, "b": 2}, 4.0, 4.0)], {})
+    ✓ two and two
+    """
+    with drawing(seed) as rng:
+        yield rng
     print(f"✓ {title}")
 
 
