@@ -2,6 +2,7 @@
 # make test    run all tests (the parts: make lint, unit, notebooks, browser)
 # make format  fix the style of code and notebooks
 # make store   execute the notebooks of the course and store their outputs
+# make instructor  install nbgrader beside the course, to mark a class (see "For instructors" in README.md)
 # make clean   remove .venv and the files that tests leave behind
 #
 # Variables:   make lab PYTHON=python3.12 VENV=../venv TORCH=cpu LAB_ARGS="--port=9000 --no-browser"
@@ -19,12 +20,13 @@ ifeq ($(TORCH),cpu)
 PIP += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 
+INSTRUCTOR := $(VENV)/instructor/$(notdir $(BIN))/python
 FIRST := notebooks/00_start_here.ipynb
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist loadscope
 
-.PHONY: help lab test lint unit notebooks browser format store clean
+.PHONY: help lab test lint unit notebooks browser format store instructor clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,7 +55,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-unit: $(VENV)/.test
+unit: $(VENV)/.test $(VENV)/.instructor
 	$(PYTEST) $(PARALLEL) -m "not browser" rlvr_lab tests
 
 notebooks: $(VENV)/.test
@@ -70,6 +72,10 @@ format: $(VENV)/.test
 store: $(VENV)/.test
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m rlvr_lab store $(wildcard notebooks/*.ipynb)
 	@$(MAKE) --no-print-directory format
+
+# nbgrader adds menus and a server error to JupyterLab: it gets an environment of its own, on top of the learner's.
+instructor: $(VENV)/.instructor
+	@echo "Instructor's commands: $(INSTRUCTOR) -m rlvr_lab class --help"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache test-artifacts
@@ -89,3 +95,8 @@ $(VENV)/.test: pyproject.toml constraints.txt $(wildcard rlvr_lab/jupyter/*.json
 	@echo "Installing the course and its tests into $(VENV). This takes a few minutes the first time."
 	$(PIP) --editable ".[test,scale]"
 	@touch $@ $(VENV)/.lab
+
+$(VENV)/.instructor: pyproject.toml constraints.txt rlvr_lab/grading/layer.py | $(VENV)/.lab
+	@echo "Installing nbgrader into $(VENV)/instructor."
+	$(BIN)/python -m rlvr_lab.grading.layer $(VENV)/instructor
+	@touch $@

@@ -18,6 +18,7 @@ from rlvr_lab.experiments.gradient_shares import GradientSharesConfig
 from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.pretraining import PretrainingFailed
 from rlvr_lab.experiments.studies import STUDIES, parallel_runs
+from rlvr_lab.grading.classroom import add_class
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--folder", type=Path, help=what)
     command = add("store", _store, "execute notebooks and store them with their outputs")
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    add_class(commands)
     return parser
 
 
