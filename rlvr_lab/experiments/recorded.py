@@ -8,6 +8,7 @@ from rlvr_lab.experiments import (  # noqa: F401
     coverage,
     critics,
     gradient_shares,
+    museum,
     overoptimisation,
     ppo_details,
     trust_region,

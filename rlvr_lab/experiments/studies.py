@@ -15,6 +15,8 @@ from rlvr_lab.experiments.kl_runs import (
     measure_kl_runs,
     measure_while_learning,
 )
+from rlvr_lab.experiments.museum import VARIANTS as MUSEUM
+from rlvr_lab.experiments.museum import measure_museum
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
 from rlvr_lab.experiments.qwen3.studies import QWEN3_STUDIES
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
@@ -48,6 +50,7 @@ STUDIES = {
         10,
         "grpo_kl_learning",
     ),
+    "museum": Study("a museum of broken runs", MUSEUM, measure_museum, 3, "museum", first=1),
     **R1_STUDIES,
     **KIMI_STUDIES,
     **QWEN3_STUDIES,

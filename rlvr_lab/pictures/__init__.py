@@ -11,6 +11,7 @@ from rlvr_lab.pictures.kimi_curriculum import *
 from rlvr_lab.pictures.kimi_loss import *
 from rlvr_lab.pictures.kimi_schedules import *
 from rlvr_lab.pictures.kimi_tables import *
+from rlvr_lab.pictures.museum import *
 from rlvr_lab.pictures.overoptimisation import *
 from rlvr_lab.pictures.ppo import *
 from rlvr_lab.pictures.preferences import *

@@ -1,0 +1,107 @@
+"""The curves of an exhibit of the museum of broken runs, next to the healthy run of the same seed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rlvr_lab.pictures.style import COLOURS, INK, STYLES, new_figure, step_ticks
+
+__all__ = ["describe_exhibit", "exhibit_table", "plot_exhibit"]
+
+Records = Sequence[Mapping[str, Any]]
+
+_PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Logged reward", "per answer", {"reward": "reward"}),
+    ("Accuracy, held out", "share of answers", {"accuracy": "right"}),
+    ("Loss", "loss", {"loss": "policy"}),
+    ("Gradient norm", "before clipping", {"grad_norm": "policy"}),
+    ("|ρ − 1|, first inner step", "mean over tokens", {"first_ratio": "policy"}),
+    ("Clipped, first inner step", "share of tokens", {"first_clip": "policy"}),
+    ("KL to the reference", "nats per answer", {"kl": "kl"}),
+    ("Entropy", "nats per token", {"entropy": "entropy"}),
+    ("Length of the answers", "tokens", {"length": "length"}),
+    ("Answers cut off", "share of answers", {"truncated": "wrong"}),
+    ("Silent groups", "share of groups", {"zero_spread": "policy"}),
+    ("Largest |advantage|", "per answer", {"largest": "policy"}),
+)
+"""Title, unit, metric → meaning of its colour."""
+_STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+
+
+def plot_exhibit(broken: Records, healthy: Records) -> Figure:
+    """Small multiples of twelve metrics of a run, with the healthy run of the same seed behind it.
+
+    Args:
+        broken: records of the exhibit.
+        healthy: records of the healthy run.
+    """
+    figure, axes = new_figure(3, 4, width=11.5, height=6.6)
+    for ax, (title, unit, meanings) in zip(axes.flat, _PANELS, strict=True):
+        for key, meaning in meanings.items():
+            _line(ax, healthy, key, color=COLOURS["reference"], linewidth=1.1, zorder=2)
+            style = STYLES.get(meaning, "-")
+            _line(ax, broken, key, color=COLOURS[meaning], linestyle=style, linewidth=2, zorder=3)
+        ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+        ax.set_ylabel(unit)
+        ax.xaxis.set_major_locator(step_ticks())
+        drawn = [record[key] for run in (broken, healthy) for record in run for key in meanings]
+        if max(drawn) - min(drawn) < 1e-3:  # rounding errors should not look like a curve
+            ax.set_ylim(min(drawn) - 0.05, min(drawn) + 1)
+    for ax in axes[-1]:
+        ax.set_xlabel("step")
+    lines = [
+        Line2D([], [], color=INK, linewidth=2, label="this run"),
+        Line2D([], [], color=COLOURS["reference"], linewidth=1.1, label="healthy run, same seed"),
+    ]
+    figure.legend(
+        handles=lines,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+    )
+    return figure
+
+
+def _line(ax: Axes, records: Records, key: str, **look: Any) -> None:
+    steps = [record["step"] for record in records]
+    values = np.array([record[key] for record in records], dtype=float)
+    ax.plot(steps, values, **look)
+
+
+def describe_exhibit(broken: Records, healthy: Records) -> str:
+    """The picture in words: where each curve starts and ends, in both runs."""
+    parts = []
+    for title, _, meanings in _PANELS:
+        key = next(iter(meanings))
+        ends = [f"{run[0][key]:.2g} to {run[-1][key]:.2g}" for run in (broken, healthy)]
+        parts.append(f"{title}: {ends[0]} ({ends[1]})")
+    start = f"Twelve curves of a run over {len(broken)} steps, from the first to the last step, "
+    return start + "and in brackets those of the healthy run. " + "; ".join(parts) + "."
+
+
+def exhibit_table(
+    broken: Records,
+    healthy: Records,
+    tolerances: Mapping[str, float],
+    steps: Sequence[int] = _STEPS,
+) -> str:
+    """The metrics at a few steps, each with the healthy run below it, and the tolerance of each metric."""
+    found = [{record["step"]: record for record in run} for run in (broken, healthy)]
+    shown = [step for step in steps if step in found[0]]
+    lines = ["step".ljust(23) + "".join(f"{step:>9}" for step in shown) + "   tolerance"]
+    for *_, meanings in _PANELS:
+        key = next(iter(meanings))
+        row, below = ("".join(f"{_short(run[step][key]):>9}" for step in shown) for run in found)
+        limit = f"{tolerances[key]:g}" if key in tolerances else "–"
+        lines += [key.ljust(23) + row + f"   {limit:>9}", "  healthy".ljust(23) + below]
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{0 if abs(value) < 5e-4 else value:.3g}"
