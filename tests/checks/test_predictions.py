@@ -1,0 +1,54 @@
+"""The predictions of notebooks 02, 05, 06 and 07 are graded against what was recorded."""
+
+import numpy as np
+import pytest
+
+from rlvr_lab.checks.predictions import GOLD, HELD, LENGTHS, PASSED, PROXY
+from rlvr_lab.experiments import recorded, recorded_seeds
+from rlvr_lab.experiments.kl_runs import kl_curves
+from rlvr_lab.records.runs import curves
+
+
+@pytest.mark.parametrize(("table", "key"), [(GOLD, "gold"), (PROXY, "proxy")])
+def test_the_changes_of_the_rewards_are_those_of_the_recording(table: dict, key: str) -> None:
+    for (beta, step), change in table.items():
+        run = recorded(f"overoptimisation/fresh/ppo_300_flips{f'_beta{beta:g}' if beta else ''}")
+        curve = run.curves(key)
+        assert len(curve) >= 5
+        found = curve[:, step - 1] - curve[:, 0]
+        assert found.mean() == pytest.approx(change, abs=0.02)
+
+
+def test_the_gold_reward_has_the_same_direction_in_each_seed() -> None:
+    for (beta, step), change in GOLD.items():
+        run = recorded(f"overoptimisation/fresh/ppo_300_flips{f'_beta{beta:g}' if beta else ''}")
+        gold = run.curves("gold")
+        assert (np.sign(gold[:, step - 1] - gold[:, 0]) == np.sign(change)).all()
+
+
+def test_the_shares_under_a_verifier_and_a_model_are_those_of_the_recording() -> None:
+    names = {"verifier": "sums_ppo", "model": "sums_ppo_model"}
+    for (reward, step), share in PASSED.items():
+        found = curves(recorded_seeds(names[reward]), "pass_rate")[:, step - 1]
+        assert len(found) == 5
+        assert found.mean() == pytest.approx(share, abs=0.01)
+
+
+def test_the_shares_under_a_kl_term_are_those_of_the_recording() -> None:
+    runs = recorded("grpo_kl")
+    for (estimator, place, beta), share in HELD.items():
+        name = f"{place} {estimator} β={beta:g}"
+        found = kl_curves(runs, name, "pass_rate")[:, 9:12]
+        assert len(found) == 10
+        assert found.mean() == pytest.approx(share, abs=0.01)
+
+
+def test_the_lengths_in_the_laboratory_are_those_of_the_recording() -> None:
+    for (average, p, which), length in LENGTHS.items():
+        runs = recorded_seeds(f"lab_{average}_p{p}")
+        correct, incorrect = (
+            curves(runs, f"exact_length_{name}")[:, -1] for name in ("right", "wrong")
+        )
+        found = incorrect if which == "incorrect" else p * correct + (1 - p) * incorrect
+        assert len(found) == 5
+        assert found.mean() == pytest.approx(length, abs=0.1)
