@@ -75,6 +75,61 @@ def _silent_groups(fn: Any, rng: np.random.Generator) -> None:
                 )
 
 
+def _without_verdict(groups: np.ndarray) -> np.ndarray:
+    """The z-score of each verdict among the verdicts of its group; 0 where there is none."""
+    out = np.zeros_like(groups)
+    for row, rewards in enumerate(groups.tolist()):
+        known = [r for r in rewards if r == r]
+        mean = sum(known) / max(len(known), 1)
+        std = (sum((r - mean) ** 2 for r in known) / max(len(known), 1)) ** 0.5
+        for i, r in enumerate(rewards):
+            out[row, i] = (r - mean) / std if r == r and std else 0.0
+    return out
+
+
+def _as_zero(groups: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return _z(np.nan_to_num(groups))
+
+
+def _missing_verdicts(fn: Any, rng: np.random.Generator) -> None:
+    """An answer without a verdict (nan) counts nowhere, and its group goes on."""
+    name, nan = function_name(fn), np.nan
+    groups = np.array(
+        [[3.0, 1.0, 0.0, 0.0, 2.0], [0.0, nan, 2.0, nan, 1.0], [nan, 1.0, 1.0, 0.0, nan]]
+    )
+    groups = np.concatenate([groups, np.array([[nan] * 4 + [1.0], [nan] * 5])])
+    rewards = torch.tensor(groups.ravel(), dtype=torch.float32)
+    result, _ = call(fn, rewards=rewards, group_size=5)
+    if bool(torch.isnan(result).any()):
+        raise Mistake(
+            f"{name}: nan for the group {groups[1].tolist()}. A nan in the rewards is an answer without a "
+            "verdict: it counts in neither mean nor std, and its own advantage is 0"
+        )
+    found = tensor(name, result, [25], _shapes(rewards.numpy(), 5)).detach().numpy().reshape(5, 5)
+    right = _without_verdict(groups)
+    if np.allclose(found, right, atol=0.01):
+        return
+    row = int(np.argwhere(abs(found - right).max(axis=1) > 0.01)[0, 0])
+    if np.allclose(found[1], _as_zero(groups)[1], atol=0.01) or np.allclose(
+        found[1], np.where(np.isnan(groups[1]), 0, _as_zero(groups)[1]), atol=0.01
+    ):
+        raise Mistake(
+            f"{name}: an answer without a verdict (nan) is counted as a reward of 0. It is left out: it "
+            "changes neither the mean nor the std of the others"
+        )
+    given, wanted = found[row].round(2).tolist(), right[row].round(2).tolist()
+    raise Mistake(
+        f"{name}: correct when every answer has a verdict. For the group {groups[row].tolist()} it gives "
+        f"{given} and should give {wanted}: count the verdicts that there are"
+    )
+
+
+def _silent_and_missing(fn: Any, rng: np.random.Generator) -> None:
+    _silent_groups(fn, rng)
+    _missing_verdicts(fn, rng)
+
+
 GROUP_MISTAKES = {
     "the sign is flipped: an answer better than its "
     "group must get a positive advantage": lambda g: -_z(g),
@@ -105,13 +160,13 @@ GROUP_MISTAKES = {
 }
 
 check_group_advantages = Check(
-    "group_advantages: z-scores within groups, and silent groups stay silent",
+    "group_advantages: z-scores within groups, silent groups, and missing verdicts",
     draw=_draw,
     right=_by_groups(_z),
     calls=4,
     tolerance=3e-3,
     instead=_shapes,
-    last=_silent_groups,
+    last=_silent_and_missing,
     mistakes={said: _by_groups(slip) for said, slip in GROUP_MISTAKES.items()},
 )
 

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 
+from rlvr_lab.checks.calls import Mistake, call, function_name
 from rlvr_lab.checks.kit import Check, ragged, seen, softmax
 
 # ------------------------------------------------------------------------- the gradient of a softmax
@@ -72,12 +74,31 @@ def _weighted(logprobs: Any, advantages: Any, mask: Any) -> float:
     return float(-(advantages * (logprobs * mask).sum(axis=1)).mean())
 
 
+def _any_padding(fn: Any, rng: np.random.Generator) -> None:
+    """Padding may hold anything; value and gradient may not notice."""
+    inputs = _draw_loss(rng, 1)
+    right = _reinforce(*inputs.values())
+    for filler in (float("-inf"), float("nan")):
+        given = {key: torch.tensor(value) for key, value in inputs.items()}
+        logprobs = given["logprobs"].masked_fill(~given["mask"], filler).requires_grad_()
+        value, leaves = call(fn, **(given | {"logprobs": logprobs}))
+        slope = torch.autograd.grad(value, leaves["logprobs"])[0]
+        fine = bool(torch.isfinite(slope[given["mask"]]).all())
+        if not abs(float(value.detach()) - right) < 1e-5 or not fine:
+            raise Mistake(
+                f"{function_name(fn)}: correct where the padding holds numbers, but with {filler} on padding "
+                f"the loss is {float(value.detach()):.3g} and should be {right:.3g}. A product with the mask "
+                f"does not remove it: 0 · {filler} is nan"
+            )
+
+
 check_reinforce_loss = Check(
     "reinforce_loss: value, gradient, and no gradient through the rewards",
     draw=_draw_loss,
     right=_reinforce,
     through="logprobs",
     data=("rewards", "baseline"),
+    last=_any_padding,
     instead=lambda logprobs, rewards, *rest: {
         rewards.shape: "this is still one number per answer",
         logprobs.shape: "this is still one number per token",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from rlvr_lab.checks.calls import Mistake, call, function_name
-from rlvr_lab.checks.kit import Check
+from rlvr_lab.checks.kit import Check, Rule, ragged, seen
 
 
 def _log_sigmoid(x: Any) -> Any:
@@ -163,38 +163,61 @@ def _dpo(chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any, beta: f
     return total / len(chosen)
 
 
-def _of_margin(margin: Any) -> float:
-    return float(-_log_sigmoid(margin).mean())
+def _of_margin(margin: Any, flip: float = 0.0) -> float:
+    """The loss for given margins, when a label is flipped with probability ``flip``."""
+    sides = (1 - flip) * _log_sigmoid(margin) + flip * _log_sigmoid(-np.asarray(margin))
+    return float(-sides.mean())
+
+
+def _flipped(w: Any, x: Any, rw: Any, rx: Any, beta: float, flip: float) -> float:
+    """The mean loss over the two ways to read a label, each with its probability."""
+    return (1 - flip) * _dpo(w, x, rw, rx, beta) + flip * _dpo(x, w, rx, rw, beta)
 
 
 check_dpo_loss = Check(
-    "dpo_loss: the margin of implicit rewards, and its gradient",
-    draw=_draw_dpo,
-    right=_dpo,
+    "dpo_loss: both readings of a label, and the gradient",
+    draw=lambda rng, turn: _draw_dpo(rng, turn) | {"flip": float(rng.uniform(0.1, 0.35))},
+    right=_flipped,
     through="chosen",
     data=("ref_chosen", "ref_rejected"),
     instead=_shapes,
-    mistakes={  # w, x: chosen, rejected; rw, rx: under the reference
-        "the reference is missing": lambda w, x, rw, rx, b: _of_margin(b * (w - x)),
-        "β is not used": lambda w, x, rw, rx, b: _dpo(w, x, rw, rx, 1.0),
-        "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b: (
-            b * _dpo(w, x, rw, rx, 1.0)
+    mistakes={  # w, x: chosen, rejected; rw, rx: under the reference; e: probability of a flip
+        "ε has no effect. With probability ε the rejected answer is the better one: what is the loss of such "
+        "a pair?": lambda w, x, rw, rx, b, e: _dpo(w, x, rw, rx, b),
+        "chosen and rejected are exchanged, the sign inside the sigmoid is flipped, or the two "
+        "probabilities are": lambda w, x, rw, rx, b, e: _flipped(x, w, rx, rw, b, e),
+        "the loss of a flipped pair is subtracted. It is a loss, too, and occurs with probability ε": (
+            lambda w, x, rw, rx, b, e: (1 - e) * _dpo(w, x, rw, rx, b) - e * _dpo(x, w, rx, rw, b)
         ),
-        "chosen and rejected are exchanged, or the sign "
-        "inside the sigmoid is flipped": lambda w, x, rw, rx, b: _dpo(x, w, rx, rw, b),
-        "the sign of the loss is flipped": lambda w, x, rw, rx, b: -_dpo(w, x, rw, rx, b),
+        "the two *losses* are averaged, not the two probabilities inside the logarithm": (
+            lambda w, x, rw, rx, b, e: float(
+                -np.log(
+                    (1 - e) * np.exp(_log_sigmoid(b * ((w - rw) - (x - rx))))
+                    + e * np.exp(_log_sigmoid(-b * ((w - rw) - (x - rx))))
+                ).mean()
+            )
+        ),
+        "the margin is averaged over the two labels; average the losses": lambda w, x, rw, rx, b, e: (
+            _of_margin((1 - 2 * e) * b * ((w - rw) - (x - rx)))
+        ),
+        "the loss of an unflipped pair has the weight 1 instead of 1 − ε": lambda w, x, rw, rx, b, e: (
+            _dpo(w, x, rw, rx, b) + e * _dpo(x, w, rx, rw, b)
+        ),
+        "the reference is missing": lambda w, x, rw, rx, b, e: _of_margin(b * (w - x), e),
+        "β is not used": lambda w, x, rw, rx, b, e: _flipped(w, x, rw, rx, 1.0, e),
+        "β multiplies the loss; it belongs inside the sigmoid": lambda w, x, rw, rx, b, e: (
+            b * _flipped(w, x, rw, rx, 1.0, e)
+        ),
+        "the sign of the loss is flipped": lambda *given: -_flipped(*given),
         "policy and reference are exchanged in one of the two ratios: the references add up instead of "
-        "cancelling": lambda w, x, rw, rx, b: _of_margin(b * ((w - rw) - (x + rx))),
-        "the references of the two answers are exchanged": lambda w, x, rw, rx, b: _dpo(
-            w, x, rx, rw, b
+        "cancelling": lambda w, x, rw, rx, b, e: _of_margin(b * ((w - rw) - (x + rx)), e),
+        "the references of the two answers are exchanged": lambda w, x, rw, rx, b, e: _flipped(
+            w, x, rx, rw, b, e
         ),
-        "the pairs are added up; average them": lambda w, x, rw, rx, b: (
-            _dpo(w, x, rw, rx, b) * len(w)
+        "the pairs are added up; average them": lambda *given: _flipped(*given) * len(given[0]),
+        "the ratio of probabilities is used; the implicit reward is its logarithm": (
+            lambda w, x, rw, rx, b, e: _of_margin(b * (np.exp(w - rw) - np.exp(x - rx)), e)
         ),
-        "the ratio of probabilities is used; the implicit reward is "
-        "its logarithm": lambda w, x, rw, rx, b: _of_margin(b * (np.exp(w - rw) - np.exp(x - rx))),
-        "the sigmoid is missing: the margin itself is "
-        "maximised, without a limit": lambda w, x, rw, rx, b: -b * ((w - rw) - (x - rx)).mean(),
     },
 )
 
@@ -231,52 +254,88 @@ check_dpo_weight = Check(
 
 
 def _draw_simpo(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    size = 4 + turn
-    lengths = rng.permuted(np.linspace(2, 11, 2 * size).round()).reshape(2, size)
+    size, width = ((4, 7), (5, 6), (6, 8))[turn]
     return {
-        "chosen": -lengths[0] * rng.uniform(0.3, 1.5, size),
-        "rejected": -lengths[1] * rng.uniform(0.3, 1.5, size),
-        "chosen_lengths": lengths[0],
-        "rejected_lengths": lengths[1],
+        "chosen": -rng.uniform(0.3, 1.5, (size, width)),
+        "rejected": -rng.uniform(0.3, 1.5, (size, width)),
+        "chosen_mask": ragged(rng, size, width),
+        "rejected_mask": ragged(rng, size, width),
         "beta": float(rng.uniform(1.5, 2.5)),
         "gamma": float(rng.uniform(0.3, 0.8)),
     }
 
 
 def _simpo(w: Any, x: Any, n: Any, m: Any, beta: float, gamma: float) -> float:
+    """From sums of log-probabilities and lengths."""
     margins = [beta * a / p - beta * b / q - gamma for a, b, p, q in zip(w, x, n, m, strict=True)]
     return sum(math.log(1 + math.exp(-h)) for h in margins) / len(margins)
 
 
+def _sums(
+    chosen: Any, rejected: Any, chosen_mask: Any, rejected_mask: Any, beta: float, gamma: float
+) -> tuple[Any, ...]:
+    """The sum over each answer's own tokens, and how many there are."""
+    kept = [(chosen, chosen_mask), (rejected, rejected_mask)]
+    sums = [np.array([sum(row[m]) for row, m in zip(x, mask, strict=True)]) for x, mask in kept]
+    return *sums, chosen_mask.sum(axis=1), rejected_mask.sum(axis=1), beta, gamma
+
+
+def _width(chosen: Any) -> np.ndarray:
+    return np.full(len(chosen), chosen.shape[1])
+
+
+SIMPO_MISTAKES: dict[str, Rule] = {  # w, x: sums of chosen, rejected; n, m: their lengths
+    "the lengths are not used: longer answers have more terms in their sum": lambda w, x, n, m, b, g: (
+        _of_margin(b * (w - x) - g)
+    ),
+    "the margin γ is added: the chosen answer must win *by* γ": lambda w, x, n, m, b, g: _simpo(
+        w, x, n, m, b, -g
+    ),
+    "the margin γ is missing": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0),
+    "γ is multiplied by β; use it as it is given": lambda w, x, n, m, b, g: _simpo(
+        w, x, n, m, b, b * g
+    ),
+    "the lengths of the two answers are exchanged": lambda w, x, n, m, b, g: _simpo(
+        w, x, m, n, b, g
+    ),
+    "β is not used": lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g),
+    "chosen and rejected are exchanged": lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g),
+    "log-probabilities are multiplied by the lengths": lambda w, x, n, m, b, g: _simpo(
+        w, x, 1 / n, 1 / m, b, g
+    ),
+    "both answers are divided by the same length": lambda w, x, n, m, b, g: _simpo(
+        w, x, n, n, b, g
+    ),
+    "all tokens of a side are averaged together; each answer has its own mean": (
+        lambda w, x, n, m, b, g: _of_margin(b * (w.sum() / n.sum() - x.sum() / m.sum()) - g)
+    ),
+    "γ is outside the sigmoid": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g,
+    "the sign is flipped": lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g),
+}
+
 check_simpo_loss = Check(
-    "simpo_loss: means of log-probabilities, a margin, and no reference",
+    "simpo_loss: each answer's own mean, a margin, and no reference",
     draw=_draw_simpo,
-    right=_simpo,
+    right=lambda *given: _simpo(*_sums(*given)),
     through="chosen",
-    instead=_shapes,
-    mistakes={  # w, x: chosen, rejected; n, m: their lengths
-        "the lengths are not used: longer answers have more terms in their sum": lambda w, x, n, m, b, g: (
-            _of_margin(b * (w - x) - g)
+    instead=lambda chosen, *rest: {
+        chosen.shape[:1]: "this is still one number per pair; average them",
+        chosen.shape: "this is still one number per token",
+    },
+    mistakes=seen(_sums, SIMPO_MISTAKES)
+    | {
+        "padding is included in the mean: the mask is not used": lambda c, r, cm, rm, b, g: _simpo(
+            c.sum(axis=1), r.sum(axis=1), _width(c), _width(r), b, g
         ),
-        "the margin γ is added: the chosen answer must win *by* γ": lambda w, x, n, m, b, g: _simpo(
-            w, x, n, m, b, -g
+        "padding is included in the sum, although it is divided by the number of tokens": (
+            lambda c, r, cm, rm, b, g: _simpo(
+                c.sum(axis=1), r.sum(axis=1), cm.sum(axis=1), rm.sum(axis=1), b, g
+            )
         ),
-        "the margin γ is missing": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0),
-        "γ is multiplied by β; use it as it is given": lambda w, x, n, m, b, g: _simpo(
-            w, x, n, m, b, b * g
+        "padding is left out of the sum and counted in the length: divided by the width of the tensor": (
+            lambda c, r, cm, rm, b, g: _simpo(
+                (c * cm).sum(axis=1), (r * rm).sum(axis=1), _width(c), _width(r), b, g
+            )
         ),
-        "the lengths of the two answers are exchanged": lambda w, x, n, m, b, g: _simpo(
-            w, x, m, n, b, g
-        ),
-        "β is not used": lambda w, x, n, m, b, g: _simpo(w, x, n, m, 1.0, g),
-        "chosen and rejected are exchanged": lambda w, x, n, m, b, g: _simpo(x, w, m, n, b, g),
-        "log-probabilities are multiplied by the lengths": lambda w, x, n, m, b, g: _simpo(
-            w, x, 1 / n, 1 / m, b, g
-        ),
-        "both answers are divided by the same length": lambda w, x, n, m, b, g: _simpo(
-            w, x, n, n, b, g
-        ),
-        "γ is outside the sigmoid": lambda w, x, n, m, b, g: _simpo(w, x, n, m, b, 0.0) + g,
-        "the sign is flipped": lambda w, x, n, m, b, g: -_simpo(w, x, n, m, b, g),
     },
 )

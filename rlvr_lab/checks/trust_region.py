@@ -175,6 +175,15 @@ def _search(
     return {"last": shrink ** (tries - 1), "after": shrink**tries}.get(otherwise, 0.0)
 
 
+def _shortest(evaluate: Any, max_kl: float, shrink: float, tries: int) -> float:
+    """The last of the fractions that gain and stay within δ."""
+    fits = [0.0]
+    for k in range(tries):
+        gain, kl = evaluate(shrink**k)
+        fits += [shrink**k] * (gain > 0 and kl <= max_kl)
+    return fits[-1]
+
+
 def _best(evaluate: Any, max_kl: float, shrink: float, tries: int) -> float:
     """The fraction with the largest gain among those within δ."""
     found = [(evaluate(shrink**k), shrink**k) for k in range(tries)]
@@ -203,6 +212,8 @@ check_line_search = Check(
         ),
         "the fraction with the largest gain is taken; the search stops at the first fraction that meets "
         "both conditions, because each try costs a pass over the batch": _best,
+        "the last fraction that meets both conditions is taken; the search stops at the first one, the "
+        "longest": _shortest,
         "a step whose KL is exactly δ is rejected": partial(
             _search, good=lambda gain, kl, limit: gain > 0 and kl < limit
         ),

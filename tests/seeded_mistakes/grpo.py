@@ -69,6 +69,10 @@ def clamped_std(r, n):
     ).flatten()
 
 
+def one_missing_silences_all(rewards, size):
+    return z(rewards, size).nan_to_num()
+
+
 GROUP = [
     seeded("ddof=1", lambda r, n: z(r, n, correction=1)),
     seeded("whole batch", lambda r, n: (r - r.mean()) / (r.std(correction=0) + 1e-6)),
@@ -87,6 +91,13 @@ GROUP = [
     seeded("wrong dtype", lambda r, n: z(r, n).round().long()),
     seeded("not written yet", unwritten),
     seeded("IndexError", out_of_range),
+    seeded("counts in neither mean nor std", z),
+    seeded("counted as a reward of 0", lambda r, n: z(r.nan_to_num(), n)),
+    seeded(
+        "counted as a reward of 0",
+        lambda r, n: torch.where(r.isnan(), 0.0, z(r.nan_to_num(), n)),
+    ),
+    seeded("count the verdicts that there are", one_missing_silences_all),
 ]
 
 

@@ -105,6 +105,9 @@ BANK: dict[str, list[Seeded]] = {
             "not its logarithm",
             lambda lp, r, b, m: -((r - b).detach() * (lp * m).sum(1).exp()).mean(),
         ),
+        seeded(
+            "does not remove it", lambda lp, r, b, m: -((r - b).detach() * (lp * m).sum(1)).mean()
+        ),
         seeded("a detach is missing", reinforce_with_gradient_in_rewards),
         seeded("no gradient flows", reinforce_without_gradient),
         seeded(

@@ -82,6 +82,35 @@ def ece_between(c, r, bins):
     return ece_in(place, c, r, bins)
 
 
+def either(h, e):
+    return (1 - e) * bt(h) + e * bt(-h)
+
+
+def subtracted(w, x, rw, rx, b, e):
+    h = b * margin(w, x, rw, rx)
+    return (1 - e) * bt(h) - e * bt(-h)
+
+
+def added_on_top(w, x, rw, rx, b, e):
+    h = b * margin(w, x, rw, rx)
+    return bt(h) + e * bt(-h)
+
+
+def mixed_inside(w, x, rw, rx, b, e):
+    h = b * margin(w, x, rw, rx)
+    return -((1 - e) * torch.sigmoid(h) + e * torch.sigmoid(-h)).log().mean()
+
+
+def tokens(rule):
+    return lambda c, r, cm, rm, b, g: rule(
+        (c * cm).sum(1), (r * rm).sum(1), cm.sum(1), rm.sum(1), b, g
+    )
+
+
+def together(w, x, n, m, b, g):
+    return bt(b * (w.sum() / n.sum() - x.sum() / m.sum()) - g)
+
+
 BANK: dict[str, list[Seeded]] = {
     "check_bradley_terry_loss": [
         seeded("sign is flipped", lambda w, x: F.logsigmoid(w - x).mean()),
@@ -112,23 +141,47 @@ BANK: dict[str, list[Seeded]] = {
         ),
     ],
     "check_dpo_loss": [
-        seeded("reference is missing", lambda w, x, rw, rx, b: bt(b * (w - x))),
-        seeded("β is not used", lambda w, x, rw, rx, b: bt(margin(w, x, rw, rx))),
-        seeded("inside the sigmoid", lambda w, x, rw, rx, b: b * bt(margin(w, x, rw, rx))),
-        seeded("are exchanged, or the sign", lambda w, x, rw, rx, b: bt(-b * margin(w, x, rw, rx))),
-        seeded("sign of the loss", lambda w, x, rw, rx, b: -bt(b * margin(w, x, rw, rx))),
-        seeded("instead of cancelling", lambda w, x, rw, rx, b: bt(b * margin(w, x, rw, -rx))),
-        seeded("references of the two", lambda w, x, rw, rx, b: bt(b * margin(w, x, rx, rw))),
+        seeded("ε has no effect", lambda w, x, rw, rx, b, e: bt(b * margin(w, x, rw, rx))),
+        seeded(
+            "or the two probabilities",
+            lambda *given: either(given[4] * margin(*given[:4]), 1 - given[5]),
+        ),
+        seeded(
+            "are exchanged, the sign",
+            lambda *given: either(-given[4] * margin(*given[:4]), given[5]),
+        ),
+        seeded("is subtracted", subtracted),
+        seeded("not the two probabilities inside", mixed_inside),
+        seeded(
+            "the margin is averaged",
+            lambda w, x, rw, rx, b, e: bt((1 - 2 * e) * b * margin(w, x, rw, rx)),
+        ),
+        seeded("has the weight 1", added_on_top),
+        seeded("reference is missing", lambda w, x, rw, rx, b, e: either(b * (w - x), e)),
+        seeded("β is not used", lambda w, x, rw, rx, b, e: either(margin(w, x, rw, rx), e)),
+        seeded(
+            "inside the sigmoid", lambda w, x, rw, rx, b, e: b * either(margin(w, x, rw, rx), e)
+        ),
+        seeded("sign of the loss", lambda w, x, rw, rx, b, e: -either(b * margin(w, x, rw, rx), e)),
+        seeded(
+            "instead of cancelling",
+            lambda w, x, rw, rx, b, e: either(b * margin(w, x, rw, -rx), e),
+        ),
+        seeded(
+            "references of the two", lambda w, x, rw, rx, b, e: either(b * margin(w, x, rx, rw), e)
+        ),
         seeded(
             "added up; average",
-            lambda w, x, rw, rx, b: -F.logsigmoid(b * margin(w, x, rw, rx)).sum(),
+            lambda w, x, rw, rx, b, e: len(w) * either(b * margin(w, x, rw, rx), e),
         ),
         seeded(
             "ratio of probabilities",
-            lambda w, x, rw, rx, b: bt(b * ((w - rw).exp() - (x - rx).exp())),
+            lambda w, x, rw, rx, b, e: either(b * ((w - rw).exp() - (x - rx).exp()), e),
         ),
-        seeded("sigmoid is missing", lambda w, x, rw, rx, b: -b * margin(w, x, rw, rx).mean()),
-        seeded("a detach is missing", lambda w, x, rw, rx, b: bt(b * ((w - rw) - (x - rx)))),
+        seeded(
+            "a detach is missing",
+            lambda w, x, rw, rx, b, e: either(b * ((w - rw) - (x - rx)), e),
+        ),
     ],
     "check_dpo_weight": [
         seeded(
@@ -148,16 +201,33 @@ BANK: dict[str, list[Seeded]] = {
         seeded("0 or 1", lambda w, x, rw, rx, b: (margin(w, x, rw, rx) < 0).double()),
     ],
     "check_simpo_loss": [
-        seeded("lengths are not used", lambda w, x, n, m, b, g: bt(b * (w - x) - g)),
-        seeded("γ is added", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, -g)),
-        seeded("γ is missing", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, 0)),
-        seeded("multiplied by β", lambda w, x, n, m, b, g: bt(b * (w / n - x / m - g))),
-        seeded("lengths of the two", lambda w, x, n, m, b, g: simpo(w, x, m, n, b, g)),
-        seeded("β is not used", lambda w, x, n, m, b, g: simpo(w, x, n, m, 1, g)),
-        seeded("rejected are exchanged", lambda w, x, n, m, b, g: simpo(x, w, m, n, b, g)),
-        seeded("multiplied by the lengths", lambda w, x, n, m, b, g: bt(b * (w * n - x * m) - g)),
-        seeded("same length", lambda w, x, n, m, b, g: simpo(w, x, n, n, b, g)),
-        seeded("outside the sigmoid", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, 0) + g),
+        seeded(name, tokens(rule))
+        for name, rule in (
+            ("lengths are not used", lambda w, x, n, m, b, g: bt(b * (w - x) - g)),
+            ("γ is added", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, -g)),
+            ("γ is missing", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, 0)),
+            ("multiplied by β", lambda w, x, n, m, b, g: bt(b * (w / n - x / m - g))),
+            ("lengths of the two", lambda w, x, n, m, b, g: simpo(w, x, m, n, b, g)),
+            ("β is not used", lambda w, x, n, m, b, g: simpo(w, x, n, m, 1, g)),
+            ("rejected are exchanged", lambda w, x, n, m, b, g: simpo(x, w, m, n, b, g)),
+            ("multiplied by the lengths", lambda w, x, n, m, b, g: bt(b * (w * n - x * m) - g)),
+            ("same length", lambda w, x, n, m, b, g: simpo(w, x, n, n, b, g)),
+            ("outside the sigmoid", lambda w, x, n, m, b, g: simpo(w, x, n, m, b, 0) + g),
+            ("averaged together", lambda w, x, n, m, b, g: together(w, x, n, m, b, g)),
+        )
+    ]
+    + [
+        seeded(
+            "the mask is not used", lambda c, r, cm, rm, b, g: bt(b * (c.mean(1) - r.mean(1)) - g)
+        ),
+        seeded(
+            "padding is included in the sum",
+            lambda c, r, cm, rm, b, g: simpo(c.sum(1), r.sum(1), cm.sum(1), rm.sum(1), b, g),
+        ),
+        seeded(
+            "divided by the width",
+            lambda c, r, cm, rm, b, g: bt(b * ((c * cm).mean(1) - (r * rm).mean(1)) - g),
+        ),
     ],
     "check_best_of_n": [
         seeded("*at most*", lambda p, n: p.cumsum(0) ** n),

@@ -117,6 +117,15 @@ def number_of_the_try(evaluate, limit, shrink, tries):
     return 0
 
 
+def last_that_fits(evaluate, max_kl, shrink, tries):
+    fraction = 0.0
+    for k in range(tries):
+        gain, kl = evaluate(shrink**k)
+        if gain > 0 and kl <= max_kl:
+            fraction = shrink**k
+    return fraction
+
+
 BANK: dict[str, list[Seeded]] = {
     "check_importance_estimate": [
         seeded("upside down", lambda n, o, r, m: importance(weights_of(o, n, m), r)),
@@ -205,6 +214,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("no step at all", lambda *a: search(*a, good=both, otherwise=a[2] ** (a[3] - 1))),
         seeded("the fraction after the last one is returned", falls_through),
         seeded("fraction with the largest gain", largest_gain),
+        seeded("the last fraction that meets both", last_that_fits),
         seeded("gains exactly 0", lambda *a: search(*a, good=lambda g, kl, m: g >= 0 and kl <= m)),
         seeded(
             "the last one times `shrink`",
