@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Mistake", "call", "function_name", "number", "numbers", "tensor"]
+__all__ = ["Mistake", "call", "function_name", "is_remote", "number", "numbers", "tensor", "within"]
 
 
 class Mistake(AssertionError):
@@ -61,6 +61,31 @@ def _describe(key: str, value: Any) -> str:
     return f"{key}, a function" if callable(value) else f"{key} = {value!r}"
 
 
+def _line(error: Exception, name: str) -> str:
+    """The line of function ``name`` at which it stopped, or else the last line of all.
+
+    An error that comes from another process, where a class is marked, brings its lines along.
+    """
+    place = [(frame.name, frame.line or "") for frame in traceback.extract_tb(error.__traceback__)]
+    place += [tuple(frame) for frame in getattr(error, "frames_below", [])]
+    return ([line for where, line in place if where == name] or [place[-1][1]])[-1]
+
+
+def is_remote(fn: Any) -> bool:
+    """Whether a call of ``fn`` runs in another process, as when a class is marked."""
+    return getattr(fn, "is_remote", False) is True
+
+
+def within(fn: Any, memory: int) -> Any:
+    """A remote function whose call may take so many bytes of memory; more raises an error there."""
+
+    def limited(*args: Any) -> Any:
+        return fn.within(memory, *args)
+
+    limited.__name__ = function_name(fn)
+    return limited
+
+
 def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
     """Call ``fn`` with copies of ``inputs``, in their order; return its result and the copies.
 
@@ -82,9 +107,8 @@ def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:
             f"{name} is not written yet: put your code where it says NotImplementedError"
         ) from None
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)
-        inside = [frame for frame in place if frame.name == name] or place[-1:]
-        where = f", at its line `{inside[-1].line}`" if inside[-1].line else ""
+        line = _line(error, name)
+        where = f", at its line `{line}`" if line else ""
         first = (str(error).splitlines() or [""])[0]
         shapes = ", ".join(_describe(key, x) for key, x in inputs.items())
         raise Mistake(

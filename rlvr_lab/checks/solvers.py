@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rlvr_lab.checks.calls import Mistake, call, function_name
+from rlvr_lab.checks.calls import Mistake, call, function_name, is_remote, within
 from rlvr_lab.checks.kit import Check, softmax
 
 # ------------------------------------------------------------------------------------ Fisher products
@@ -54,13 +54,31 @@ def _space(fn: Any, pi: torch.Tensor, vector: torch.Tensor) -> tuple[int, int]:
     return math.prod(largest.shape), grown
 
 
+FAR, MEMORY = (
+    6000,
+    128 << 20,
+)  # classes, and bytes that a call may take: FAR × FAR numbers take more
+
+
+def _builds_a_matrix(fn: Any, rng: np.random.Generator, size: int) -> bool:
+    """Whether ``fn`` makes a tensor or array of K × K numbers on the way."""
+    far = FAR if is_remote(fn) else size
+    pi, vector = torch.tensor(softmax(rng.normal(0, 1, far))), torch.tensor(rng.normal(0, 1, far))
+    if is_remote(fn):  # the memory of another process cannot be watched, but it can be limited
+        try:
+            call(within(fn, MEMORY), pi=pi, vector=vector, damping=0.1)
+        except Mistake:
+            return True
+        return False
+    # What Python loads at the first call also takes memory, so the smaller of two measurements counts.
+    shape, grown = min(_space(fn, pi, vector) for _ in range(2))
+    return shape >= size * size or grown >= 4 * size * size
+
+
 def _no_matrix(fn: Any, rng: np.random.Generator) -> None:
     """With K = 600 classes no tensor or array of K × K numbers may appear on the way."""
     size = 600
-    pi, vector = torch.tensor(softmax(rng.normal(0, 1, size))), torch.tensor(rng.normal(0, 1, size))
-    # What Python loads at the first call also takes memory, so the smaller of two measurements counts.
-    shape, grown = min(_space(fn, pi, vector) for _ in range(2))
-    if shape >= size * size or grown >= 4 * size * size:
+    if _builds_a_matrix(fn, rng, size):
         raise Mistake(
             f"{function_name(fn)}: the product is correct, but a K × K matrix is built on the way "
             f"({size} × {size} numbers for K = {size}). For a network it would not fit into memory: "
