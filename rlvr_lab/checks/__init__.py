@@ -9,6 +9,12 @@ from rlvr_lab.checks.case_r1 import (
     check_process_rewards,
     check_sharpening,
 )
+from rlvr_lab.checks.derivations import (
+    check_gae_error,
+    check_loo_variance,
+    check_multiplier_limits,
+    check_worst_kl,
+)
 from rlvr_lab.checks.distillation import check_distillation_cost, check_distillation_gradients
 from rlvr_lab.checks.expectations import check_expected_pull, check_std_multiplier
 from rlvr_lab.checks.gradients import (
@@ -30,6 +36,21 @@ from rlvr_lab.checks.length_rewards import (
     check_length_report,
 )
 from rlvr_lab.checks.losses import check_dr_grpo_loss, check_grpo_loss
+from rlvr_lab.checks.museum import (
+    check_exhibit_1,
+    check_exhibit_2,
+    check_exhibit_3,
+    check_exhibit_4,
+    check_exhibit_5,
+    check_exhibit_6,
+    check_exhibit_7,
+    check_exhibit_8,
+    check_exhibit_9,
+    check_exhibit_10,
+    check_exhibit_11,
+    check_exhibit_12,
+    check_exhibit_13,
+)
 from rlvr_lab.checks.overoptimisation import (
     check_best_of_n,
     check_binary_kl,
@@ -41,6 +62,12 @@ from rlvr_lab.checks.ppo import (
     check_clip_slope,
     check_state_columns,
     check_token_rewards,
+)
+from rlvr_lab.checks.predictions import (
+    check_gold_prediction,
+    check_kl_prediction,
+    check_lab_prediction,
+    check_reward_model_prediction,
 )
 from rlvr_lab.checks.preferences import (
     check_bradley_terry_loss,
@@ -57,6 +84,17 @@ from rlvr_lab.checks.run_reports import (
     check_weight_report,
 )
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
+from rlvr_lab.checks.train_cases import (
+    check_chain_train,
+    check_prompt_train,
+    check_words_train,
+)
+from rlvr_lab.checks.train_runs import (
+    check_gold_train,
+    check_grpo_train,
+    check_ppo_train,
+    check_reinforce_train,
+)
 from rlvr_lab.checks.trust_region import (
     check_importance_estimate,
     check_line_search,
@@ -72,6 +110,7 @@ __all__ = [
     "check_break_even",
     "check_budget",
     "check_calibration_error",
+    "check_chain_train",
     "check_clip_slope",
     "check_completion_mask",
     "check_conjugate_gradient",
@@ -82,21 +121,40 @@ __all__ = [
     "check_dpo_weight",
     "check_dr_grpo_loss",
     "check_exact_variance",
+    "check_exhibit_1",
+    "check_exhibit_2",
+    "check_exhibit_3",
+    "check_exhibit_4",
+    "check_exhibit_5",
+    "check_exhibit_6",
+    "check_exhibit_7",
+    "check_exhibit_8",
+    "check_exhibit_9",
+    "check_exhibit_10",
+    "check_exhibit_11",
+    "check_exhibit_12",
+    "check_exhibit_13",
     "check_expected_pull",
     "check_few_prompts",
     "check_fisher_product",
     "check_forced_answer",
     "check_fusion",
     "check_gae",
+    "check_gae_error",
     "check_gold_peak",
+    "check_gold_prediction",
+    "check_gold_train",
     "check_group_advantages",
     "check_grpo_loss",
+    "check_grpo_train",
     "check_guess_filter",
     "check_importance_estimate",
     "check_k3",
     "check_k3_gradient",
     "check_kimi_loss",
     "check_kl_directions",
+    "check_kl_prediction",
+    "check_lab_prediction",
     "check_language_consistency",
     "check_leave_one_out_advantages",
     "check_length_prediction",
@@ -104,12 +162,18 @@ __all__ = [
     "check_length_report",
     "check_line_search",
     "check_log_z",
+    "check_loo_variance",
+    "check_multiplier_limits",
     "check_optimal_baseline",
     "check_pass_at_k",
+    "check_ppo_train",
     "check_process_rewards",
+    "check_prompt_train",
     "check_random_reward",
     "check_regularised_optimum",
     "check_reinforce_loss",
+    "check_reinforce_train",
+    "check_reward_model_prediction",
     "check_reward_to_go",
     "check_sharpening",
     "check_simpo_loss",
@@ -125,4 +189,6 @@ __all__ = [
     "check_value_loss",
     "check_votes",
     "check_weight_report",
+    "check_words_train",
+    "check_worst_kl",
 ]

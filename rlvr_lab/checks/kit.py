@@ -198,10 +198,7 @@ def seen(view: Rule, mistakes: dict[str, Rule]) -> dict[str, Rule]:
 
 @contextmanager
 def drawing(seed: int | None) -> Iterator[np.random.Generator]:
-    """Yield a generator of inputs, fresh or of ``seed``; add its seed to the message of a mistake.
-
-    With a given seed the message also shows the inputs of the call, shortened.
-    """
+    """Yield a generator; add its seed, and with a given seed the inputs of the call, to the message of a mistake."""
     used = secrets.randbelow(100_000) if seed is None else seed
     try:
         yield np.random.default_rng(used)

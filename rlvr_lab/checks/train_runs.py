@@ -164,7 +164,7 @@ check_reinforce_train = TrainCheck(
         rewards={"accuracy": 1.0, "format": 0.1, "constant": 3.0},
     ),
     allowed=("baseline", "prompts_per_step", "learning_rate", "max_grad_norm"),
-    bars=(Bar("accuracy", 0.88),),
+    bars=(Bar("accuracy", 0.9),),
     budget=12_000,
     measure=accuracy,
     advice=ADVICE,
@@ -180,7 +180,7 @@ check_ppo_train = TrainCheck(
         *("prompts_per_step", "group_size", "epochs", "minibatches", "learning_rate"),
         *("value_learning_rate", "critic_warmup", "lam", "clip", "kl_coef", "target_kl"),
     ),
-    bars=(Bar("accuracy", 0.85),),
+    bars=(Bar("accuracy", 0.8),),
     budget=24_000,
     measure=accuracy,
     advice=(

@@ -7,10 +7,14 @@ from tests.seeded_mistakes import (
     case_kimi,
     case_qwen3,
     case_r1,
+    derivations,
     grpo,
+    museum,
     policy_gradient,
     ppo,
+    predictions,
     preferences,
+    train_runs,
     trust_region,
 )
 from tests.seeded_mistakes.kit import Seeded
@@ -26,4 +30,8 @@ BANK: dict[str, list[Seeded]] = {
     **case_r1.BANK,
     **case_kimi.BANK,
     **case_qwen3.BANK,
+    **train_runs.BANK,
+    **predictions.BANK,
+    **derivations.BANK,
+    **museum.BANK,
 }
