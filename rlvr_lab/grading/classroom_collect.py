@@ -275,8 +275,9 @@ def _collected(course: Course, student: str, assignment: str) -> datetime | None
     place = course.notebook("submitted", assignment, student).with_name("timestamp.txt")
     if not place.is_file():
         return None
-    try:
-        return datetime.strptime(place.read_text("utf-8").strip(), STAMP).replace(tzinfo=UTC)
+    try:  # nbgrader's own collect writes microseconds, too
+        said = place.read_text("utf-8").strip().removesuffix("UTC").strip()
+        return datetime.fromisoformat(said).replace(tzinfo=UTC)
     except ValueError:
         return None
 

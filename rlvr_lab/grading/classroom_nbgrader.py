@@ -29,14 +29,16 @@ CONFIG = '''\
 Limits in seconds, for instance: ``c.MarkCells.cell_seconds = 60`` (one cell), ``call_seconds``, ``notebook_seconds``.
 """
 
+from pathlib import Path
+
 from rlvr_lab.grading.classroom_nbgrader import configure
 
 c = get_config()  # noqa: F821
-configure(c, {folder!r})
+configure(c, Path(__file__).resolve().parent)
 '''
 
 
-def configure(c: Config, folder: str) -> None:
+def configure(c: Config, folder: Path) -> None:
     """Put the course's own preprocessors in place of nbgrader's.
 
     Args:
@@ -47,10 +49,10 @@ def configure(c: Config, folder: str) -> None:
     from nbgrader.converters import generate_feedback
     from nbgrader.server_extensions import formgrader
 
-    c.CourseDirectory.root = folder
+    c.CourseDirectory.root = str(folder)
     c.CourseDirectory.course_id = "rlvr-lab"
     for ours in (StubSolutions, AlignCells, MarkCells, HideTests):
-        c[ours.__name__].course = folder
+        c[ours.__name__].course = str(folder)
     c.GenerateAssignment.preprocessors = [
         StubSolutions,
         theirs.LockCells,
@@ -87,8 +89,7 @@ def settings(course: Course) -> Config:
     """The settings in the course's ``nbgrader_config.py``, which is written if there is none."""
     place = course.folder / "nbgrader_config.py"
     if not place.is_file():
-        text = CONFIG.format(folder=str(course.folder))
-        place.write_text(text, "utf-8")
+        place.write_text(CONFIG, "utf-8")
     return PyFileConfigLoader(place.name, path=str(course.folder)).load_config()
 
 
