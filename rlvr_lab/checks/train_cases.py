@@ -83,12 +83,12 @@ check_chain_train = TrainCheck(
         rewards={"accuracy": 1.0, "format": 0.1, "length": 0.0}, steps=STEPS
     ),
     allowed=(*RUN, "rewards", "length_from"),
-    bars=(Bar("accuracy", 0.93), Bar("length", 11.5, least=False)),
+    bars=(Bar("accuracy", 0.9), Bar("length", 11.5, least=False)),
     budget=30_000,
     measure=accuracy,
     advice=(
         (
-            lambda config, trial: trial.numbers["accuracy"] >= 0.93,
+            lambda config, trial: trial.numbers["accuracy"] >= 0.9,
             "The answers are accurate but long: compare what a short and a long correct answer earn.",
         ),
         (

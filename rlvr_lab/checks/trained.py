@@ -298,7 +298,10 @@ class TrainCheck:
             + f" after {trial.steps} steps and {trial.tokens:,} tokens"
             for trial in trials
         ]
-        said = "Not a single update was made: what was left of the budget did not cover the first batch."
+        said = (
+            "Not a single update was made: after what was spent before step 1, the budget did not cover "
+            "the first batch."
+        )
         if worst.steps:
             said = next((words for applies, words in self.advice if applies(config, worst)), "")
         found = "\n  ".join(lines)
