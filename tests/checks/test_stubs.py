@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from rlvr_lab.checks import stubs
+from rlvr_lab.checks.catalogue import exercises
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -215,6 +216,35 @@ def test_the_grading_metadata_is_complete(path: Path) -> None:
     assert [c.grade_id for c in found if c.grade and not c.solution] == [
         f"{a}-check" for a in answers
     ]
+    prose = [cell.grade_id for cell in found if cell.solution and cell.grade]
+    derivations = [name for name in prose if name.endswith("-derivation")]
+    assert {name.removesuffix("-derivation") for name in derivations} <= set(answers)
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_what_a_person_marks_has_a_rubric(path: Path) -> None:
+    kind = ""
+    for cell in nbformat.read(path, 4).cells:
+        if cell.id.endswith("-task"):
+            kind = cell.source.split("minutes** · **")[1].split("**")[0]
+        grading = cell.metadata.get("nbgrader", {})
+        if grading.get("grade") and grading.solution:
+            assert kind == ("derive" if cell.id.endswith("-derivation") else "essay")
+            marks = ("**Marking** (", "**Derivation.** ", "Typical errors:")
+            samples = ("**A strong answer** (", "**A weak answer** (", "*Why ", "**Marking** (")
+            for part in marks if kind == "derive" else samples:
+                assert part in cell.source, (cell.id, part)
+
+
+def test_each_derivation_is_written_down_and_each_essay_is_marked() -> None:
+    graded: dict[str, int] = {"derive": 0, "essay": 0}
+    for exercise in exercises():
+        if exercise.kind in graded:
+            graded[exercise.kind] += 1
+            ends = [name.endswith("-derivation") for name in exercise.points]
+            assert sum(ends) == (exercise.kind == "derive"), exercise.title
+    assert graded["derive"] >= 9
+    assert graded["essay"] >= 4
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
