@@ -67,7 +67,7 @@ def readable(package: Path, data: Path) -> list[Path]:
         "/dev/null",
         "/dev/urandom",
     ]
-    system += ["/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"]
+    system += ["/proc/cpuinfo", "/proc/meminfo", "/proc/mounts", "/sys/devices/system/cpu"]
     found = [Path(p).resolve() for p in sorted(prefixes | packages) if p != "/"] + [package, data]
     return [p for p in found + [Path(p) for p in system] if p.exists()]
 

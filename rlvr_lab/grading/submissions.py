@@ -63,6 +63,8 @@ def read_submission(path: Path, limits: Limits | None = None) -> dict[str, Any]:
                 f"{path.name} is too large: {size:.0f} MB, at most {most >> 20} MB are read"
             )
         found = json.loads(path.read_bytes())
+    except Unreadable:
+        raise
     except OSError as error:
         raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

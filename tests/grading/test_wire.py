@@ -84,7 +84,8 @@ def test_other_objects_keep_only_their_name() -> None:
     assert isinstance(there_and_back(loop), list)
 
 
-def test_a_message_has_a_limit() -> None:
+def test_a_message_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MOST", 100)
     for much in (
         "x" * (wire.LARGEST + 1),
         torch.zeros(1).expand(wire.LARGEST),
