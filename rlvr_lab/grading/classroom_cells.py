@@ -137,6 +137,7 @@ class MarkCells(_Ours):
 
     cell_seconds = Float(30.0, help="for one of the student's cells").tag(config=True)
     call_seconds = Float(10.0, help="for one call of a student's function").tag(config=True)
+    train_seconds = Float(300.0, help="for a check that trains").tag(config=True)
     notebook_seconds = Float(900.0, help="for one submission").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
@@ -145,7 +146,10 @@ class MarkCells(_Ours):
         assignment, source = self._source(resources)
         student, course = resources["nbgrader"]["student"], self._course()
         limits = marking.Limits(
-            cell=self.cell_seconds, call=self.call_seconds, notebook=self.notebook_seconds
+            cell=self.cell_seconds,
+            call=self.call_seconds,
+            train=self.train_seconds,
+            notebook=self.notebook_seconds,
         )
         handed_in = course.notebook("submitted", assignment, student)
         marked = marking.mark(

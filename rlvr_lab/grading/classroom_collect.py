@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_lab.checks.stubs import read
-from rlvr_lab.grading.classroom_course import RELEASED, Course, fingerprint, grading
+from rlvr_lab.grading.classroom_course import RELEASED, Course, fingerprint, grading, safe_name
 
 __all__ = ["Found", "collect", "due_times", "hours_late", "read_notebook"]
 
@@ -119,7 +119,7 @@ def _files(folder: Path, roster: list[str], assignments: list[str]) -> Iterator[
         if entry.name.startswith(".") or entry.name in _SKIPPED:
             continue
         inside = sorted(entry.rglob("*")) if entry.is_dir() and not entry.is_symlink() else [entry]
-        student = _student_of(entry.name, roster, assignments, folder=entry.is_dir())
+        student = _student_of(safe_name(entry.name), roster, assignments, folder=entry.is_dir())
         for path in inside:
             parts = path.relative_to(folder).parts
             hidden = any(part.startswith(".") or part in _SKIPPED for part in parts)

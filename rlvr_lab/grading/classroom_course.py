@@ -17,6 +17,7 @@ import csv
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterable
@@ -36,6 +37,7 @@ __all__ = [
     "hidden_call",
     "is_test",
     "open_course",
+    "safe_name",
     "source_of",
     "table",
 ]
@@ -115,7 +117,16 @@ class Course:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{place}: {name!r} stands there more than once")
-        return [name for name in names if name]
+        return [safe_name(name) for name in names if name]
+
+
+def safe_name(name: str) -> str:
+    """A student's name without the characters that nbgrader takes for patterns of file names.
+
+    >>> safe_name("ada [2]")
+    'ada _2_'
+    """
+    return re.sub(r"[\[\]*?]", "_", name)
 
 
 def choose(names: Iterable[str] | None, among: list[str], what: str) -> list[str]:

@@ -26,7 +26,7 @@ __all__ = ["autograde", "configure", "feedback", "gradebook", "release", "settin
 CONFIG = '''\
 """nbgrader's settings for this course, made by ``python -m rlvr_lab class release``. Add yours below.
 
-Limits in seconds, for instance: ``c.MarkCells.cell_seconds = 60`` (one cell), ``call_seconds``, ``notebook_seconds``.
+Limits in seconds: ``c.MarkCells.cell_seconds = 60``; also ``call_seconds``, ``train_seconds``, ``notebook_seconds``.
 """
 
 from pathlib import Path

@@ -33,12 +33,18 @@ def release(options: argparse.Namespace) -> int:
     for assignment in choose(options.assignment, known, f"in {sheets}"):
         solved = read(sheets / f"{assignment}.ipynb")
         source = source_of(course, solved, assignment)
-        write(source, course.notebook("source", assignment))
+        source_path, released = (
+            course.notebook(step, assignment) for step in ("source", "release")
+        )
+        before = {p: p.read_bytes() for p in (source_path, released) if p.is_file()}
+        write(source, source_path)
         try:
             classroom_nbgrader.release(course, assignment)
         except RuntimeError as error:
-            raise ValueError(f"{assignment}: {error}") from error
-        released = course.notebook("release", assignment)
+            for path, content in before.items():  # what was handed out stays what it was
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            raise ValueError(f"{assignment} was not released: {error}") from error
         _compare(read(released), stub(solved), released)
         versions = course.remembered("releases.json")
         now = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.prefix) / "instructor" / ("Scripts" if os.name == "nt" else "bin") / "python"
 VERSION = fingerprint(sheet())
 DUE, HOUR = 1_800_000_000, 3600
+CLEO = "cléo_2_{x}"
 WORDS = "Without its own reward the baseline does not depend on the answer."
 
 needs_nbgrader = pytest.mark.skipif(
@@ -62,17 +63,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("class")
     given, marks = folder / "in", folder / "marks.csv"
     stubs.write(sheet(), folder / "sheets" / f"{NAME}.ipynb")
+    shorter = sheet() | {"cells": sheet()["cells"][:-1]}
+    stubs.write(shorter, folder / "changed" / f"{NAME}.ipynb")
     sent = handed_out(VERSION)
     put(answered(*IDS, essay=WORDS, of=sent), given / "ada/tiny.ipynb", DUE)
     put(answered(of=handed_out(VERSION)), given / "ben/tiny.ipynb", DUE)
     renamed = answered("k3", of=handed_out("0123456789ab"))
-    put(renamed, given / "cleo/Untitled (2).ipynb", DUE + 3 * HOUR)
+    put(renamed, given / "cléo[2]{x}" / "Untitled (2).ipynb", DUE + 3 * HOUR)
     put('{"cells": [', given / "dan/tiny.ipynb", DUE)
     course = Course(folder / "course")
     put('{"cells": [', course.notebook("submitted", NAME, "fay"))  # through JupyterHub's exchange
-    (course.folder / "students.csv").write_text(
-        "student,name\nada,A\nben,B\ncleo,C\ndan,D\neve,E\n"
-    )
+    roster = ["student,name", "ada,A", "ben,B", "cléo[2]{x},C", "dan,D", "eve,E"]
+    (course.folder / "students.csv").write_text("\n".join(roster), "utf-8")
     head = "student,assignment,cell,points,comment\n"
     marks.write_text(head + f"ada,{NAME},{ESSAY},5,Good.\nben,{NAME},{ESSAY},,\n")
     wrong = {
@@ -91,13 +93,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "again": ["release", "--sheets", str(folder / "sheets"), *at],
         "collect": ["collect", str(given), "--due", "2027-01-15 08:00+00:00", *at],
         "autograde": ["autograde", *at],
-        "forced": ["autograde", "--student", "cleo", "--force", *at],
+        "forced": ["autograde", "--student", CLEO, "--force", *at],
         **{
             f"wrong {name}": ["marks", "--import", str(folder / f"{name}.csv"), *at]
             for name in [*wrong, "columns"]
         },
         "before": ["export", "--out", str(folder / "before"), *at],
         "marks": ["marks", "--import", str(marks), *at],
+        "changed": ["release", "--sheets", str(folder / "changed"), *at],
         "feedback": ["feedback", *at],
         "export": ["export", *at],
         "nobody": ["autograde", "--student", "zoe", *at],
@@ -154,12 +157,12 @@ def test_every_submission_is_marked_and_a_broken_one_stops_nobody(ran: SimpleNam
     rows = {line.split()[1]: line.split()[2:6] for line in printed.splitlines()[1:6] if line}
     assert rows["ada"][:3] == ["4", "10", "6"]
     assert rows["ben"][:3] == ["0", "10", "0"]
-    assert rows["cleo"][:3] == ["2", "10", "0"]
+    assert rows[CLEO][:3] == ["2", "10", "0"]
     assert "not marked" in printed
     assert (ran.course.logs / "tiny_fay.txt").read_text().startswith("tiny, fay: not marked")
-    log = (ran.course.logs / "tiny_cleo.txt").read_text("utf-8")
-    assert "tiny, cleo: 2 of 10 points" in log and "not written yet" in log
-    assert ran.results["forced"][0] == 0 and " cleo " in ran.results["forced"][1]
+    log = (ran.course.logs / f"tiny_{CLEO}.txt").read_text("utf-8")
+    assert f"tiny, {CLEO}: 2 of 10 points" in log and "not written yet" in log
+    assert ran.results["forced"][0] == 0 and f" {CLEO} " in ran.results["forced"][1]
 
 
 @needs_nbgrader
@@ -177,7 +180,7 @@ def test_points_go_into_the_tables(ran: SimpleNamespace) -> None:
     ]
     assert [rows["ada"][name] for name in points] == ["2", "2", "5", "9", "10", "0", "0"]
     assert [rows["ben"][name] for name in points] == ["0", "0", "0", "0", "10", "0", "0"]
-    assert [rows["cleo"][name] for name in points] == ["0", "2", "0", "2", "10", "0", "3"]
+    assert [rows[CLEO][name] for name in points] == ["0", "2", "0", "2", "10", "0", "3"]
     for absent in ("dan", "eve", "fay"):
         assert [rows[absent][name] for name in points[:4]] == ["", "", "", "0"]
     assert "not a notebook" in rows["dan"]["remarks"]
@@ -191,7 +194,7 @@ def test_points_go_into_the_tables(ran: SimpleNamespace) -> None:
         "maximum": "10",
         "to mark": "0",
     }
-    assert set(totals) == set(rows) == {"ada", "ben", "cleo", "dan", "eve", "fay"}
+    assert set(totals) == set(rows) == {"ada", "ben", CLEO, "dan", "eve", "fay"}
 
 
 @needs_nbgrader
@@ -227,7 +230,7 @@ def test_feedback_shows_messages_and_no_secret(ran: SimpleNamespace) -> None:
     assert ran.results["feedback"][0] == 0
     texts = {
         name: (ran.course.folder / "feedback" / name / NAME / "tiny.html").read_text("utf-8")
-        for name in ("ada", "ben", "cleo")
+        for name in ("ada", "ben", CLEO)
     }
     assert "not written yet" in texts["ben"] and "✓" in texts["ada"] and "Good." in texts["ada"]
     solved = [line for c in sheet()["cells"] if c["id"] in IDS for line in answer_lines(c)]
@@ -243,6 +246,7 @@ def test_feedback_shows_messages_and_no_secret(ran: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
+        ("changed", "tiny was not released: RuntimeError: Cannot add or remove cells"),
         ("nobody", "--student: 'zoe' has no notebook in"),
         ("unknown sheet", "--assignment: '99' is not released in"),
         ("nowhere", "no course in"),

@@ -55,7 +55,7 @@ def remarks(one: Found) -> str:
         ("byronada_12_3456_tiny-1.ipynb", "byronada"),
         ("ada_tiny (2).ipynb", "ada"),
         ("ada.ipynb", "ada"),
-        ("Zoë {1} [x]/tiny.ipynb", "Zoë {1} [x]"),
+        ("Zoë {1} [x]/tiny.ipynb", "Zoë {1} _x_"),
     ],
 )
 def test_whose_file_it_is(course: Course, folder: Path, name: str, student: str) -> None:
