@@ -213,9 +213,14 @@ def test_the_grading_metadata_is_complete(path: Path) -> None:
         assert cell.locked != cell.solution
     answers = [cell.grade_id for cell in found if cell.solution and not cell.grade]
     assert len(answers) >= 4
-    assert [c.grade_id for c in found if c.grade and not c.solution] == [
-        f"{a}-check" for a in answers
-    ]
+    open_cells: list[str] = []  # one check may take the functions of two cells
+    for cell in found:
+        if cell.solution and not cell.grade:
+            open_cells.append(cell.grade_id)
+        elif cell.grade and not cell.solution:
+            assert cell.grade_id == f"{open_cells[0]}-check"
+            open_cells.clear()
+    assert not open_cells
     prose = [cell.grade_id for cell in found if cell.solution and cell.grade]
     derivations = [name for name in prose if name.endswith("-derivation")]
     assert {name.removesuffix("-derivation") for name in derivations} <= set(answers)
