@@ -37,9 +37,9 @@ STEPS = 150
 MOST = {
     "prompts_per_step": 512,
     "group_size": 256,
-    "updates_per_batch": 8,
-    "epochs": 8,
-    "minibatches": 16,
+    "updates_per_batch": 4,
+    "epochs": 4,
+    "minibatches": 4,
     "critic_warmup": 50,
     "members": 8,
     "steps": STEPS,
@@ -226,6 +226,7 @@ check_gold_train = TrainCheck(
     allowed=("optimiser", "steps", "batch_size", "kl_coef", "members", "learning_rate"),
     bars=(Bar("gold", 1.6),),
     budget=60 * 128 * 12,
+    seeds=3,
     measure=gold,
     advice=(
         (_fallen, PEAK),

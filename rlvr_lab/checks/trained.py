@@ -162,7 +162,7 @@ class TrainCheck:
             trials = [self.run(config, one) for one in fresh]
             self.judge(function_name(fn), config, trials)
         found = [
-            f"{bar.name} " + " and ".join(f"{trial.numbers[bar.name]:.3g}" for trial in trials)
+            f"{bar.name} " + ", ".join(f"{trial.numbers[bar.name]:.3g}" for trial in trials)
             for bar in self.bars
         ]
         print(f"✓ {self.title}: {'; '.join(found)} ({self.seeds} fresh seeds)")

@@ -46,7 +46,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("group_size: must be at least 2", settings(group_size=1)),
         seeded("must be of type int", settings(prompts_per_step=16 / 2)),
         seeded("one of sequence, token, constant", settings(average="tokens")),
-        seeded("may be at most 8", settings(updates_per_batch=64)),
+        seeded("may be at most 4", settings(updates_per_batch=64)),
         seeded("still rising", settings(**HUGE)),
     ],
     "check_reinforce_train": [
