@@ -6,6 +6,7 @@ it runs cells with IPython and answers calls of the functions they define. Nothi
 marker is in its memory.
 """
 
+import ast
 import io
 import os
 import signal
@@ -80,6 +81,8 @@ class Student:
     def cell(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
         """Run a cell; the answer has what it printed and its error."""
         self.printed.clear()
+        for name in _imported(self.shell.transform_cell(request["source"])):
+            sys.audit("import", name, None, None, None, None)  # it may be loaded already
         result = self.shell.run_cell(request["source"], store_history=False)
         error, said = result.error_before_exec or result.error_in_exec, ""
         if error is not None:
@@ -97,6 +100,17 @@ class Student:
     def forget(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
         self.link.forget()
         return {"op": "ok"}, []
+
+
+def _imported(source: str) -> set[str]:
+    """The modules that a cell imports by a statement."""
+    try:
+        nodes = [*ast.walk(ast.parse(source))]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.split(".")[0] for name in found}
 
 
 def work(end: socket.socket, order: Json) -> None:
@@ -118,8 +132,6 @@ def work(end: socket.socket, order: Json) -> None:
         read = [Path(p) for p in order["read"]]
         bounds = confine.Bounds(order["memory"], order["file"])
         held = confine.confine(read, Path(scratch), bounds)
-        for name in [n for n in sys.modules if n.split(".")[0] in guard.MODULES]:
-            del sys.modules[name]
         for module, function in UNAUDITED.items():
             setattr(sys.modules[module], function, _unaudited(f"subprocess.{function}"))
         guard.install(end.fileno(), order["read"], scratch)
