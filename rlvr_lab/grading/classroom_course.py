@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_lab.checks.stubs import METADATA, Notebook, stub
+from rlvr_lab.checks.stubs import METADATA, Notebook, stub, stub_source
 from rlvr_lab.policy.data import data_folder
 
 __all__ = [
@@ -197,7 +197,7 @@ def is_test(cell: dict[str, Any]) -> bool:
 
 
 def hidden_call(source: str, seed: int) -> str:
-    r"""A check cell with a hidden test: each of its checks once more, with ``seed``.
+    r"""A check cell with one more hidden test: each check that students see, with ``seed``.
 
     Raises:
         ValueError: when the cell calls no check.
@@ -209,7 +209,7 @@ def hidden_call(source: str, seed: int) -> str:
     ### END HIDDEN TESTS
     """
     calls = []
-    for node in ast.parse(source).body:
+    for node in ast.parse(stub_source(source)).body:
         call = node.value if isinstance(node, ast.Expr) else None
         if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("checks.check_"):
             call.keywords = [word for word in call.keywords if word.arg != "seed"]

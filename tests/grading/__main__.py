@@ -51,8 +51,9 @@ FAULTS = {
 
 
 def calls(source: str) -> list[tuple[str, list[str]]]:
-    """The checks that a cell calls, and what it hands over."""
-    found = [node.value for node in ast.parse(source).body if isinstance(node, ast.Expr)]
+    """The checks that students see in a cell, and what each is given."""
+    seen = ast.parse(stubs.stub_source(source)).body
+    found = [node.value for node in seen if isinstance(node, ast.Expr)]
     return [
         (call.func.attr, [ast.unparse(argument) for argument in call.args])
         for call in found

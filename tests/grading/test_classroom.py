@@ -329,6 +329,8 @@ def test_a_hidden_test_calls_each_check_of_its_cell() -> None:
         "checks.check_b(f, seed=5)",
         "### END HIDDEN TESTS",
     ]
+    more = hidden_call(f"checks.check_a(f)\n{hidden_call('checks.check_b(g)', 6)}", 5)
+    assert more.count("check_a(f, seed=5)") == more.count("check_b(g, seed=5)") == 1
     with pytest.raises(ValueError, match="calls no check"):
         hidden_call("print(1)", 5)
 
