@@ -213,7 +213,7 @@ def package_flipped_dpo(chosen, rejected, ref_chosen, ref_rejected, beta, flip):
 
 def package_simpo(chosen, rejected, chosen_mask, rejected_mask, beta, gamma):
     sums = [(x * m).sum(dim=1) for x, m in ((chosen, chosen_mask), (rejected, rejected_mask))]
-    lengths = [m.sum(dim=1) for m in (chosen_mask, rejected_mask)]
+    lengths = [m.sum(dim=1).double() for m in (chosen_mask, rejected_mask)]
     return preferences.simpo_loss(*sums, *lengths, beta, gamma)
 
 
