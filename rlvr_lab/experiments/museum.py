@@ -50,7 +50,7 @@ KEPT = ("kl", "entropy", "length", "truncated", "zero_spread")
 
 @dataclass(frozen=True)
 class MuseumConfig(PolicyGradientConfig, kind="museum"):
-    """The healthy run. Its update is the trainer's, and its records also look at the first inner step.
+    """The healthy run: the trainer's update, with records that also look at the first inner step.
 
     Attributes:
         test_problems: held-out problems, the same at each step.
@@ -60,8 +60,6 @@ class MuseumConfig(PolicyGradientConfig, kind="museum"):
     test_problems: int = 64
     test_samples: int = 4
 
-    # ---- what an exhibit does wrong
-
     def read(self, state: TrainState, batch: RolloutBatch) -> RolloutBatch:
         """The rollouts as the update reads them."""
         return batch
@@ -69,8 +67,6 @@ class MuseumConfig(PolicyGradientConfig, kind="museum"):
     def update_temperature(self) -> float:
         """The temperature of the log-probabilities in the update."""
         return self.temperature
-
-    # ---- the loop's hooks
 
     def measure(self, state: TrainState, experience: Experience) -> dict[str, Any]:
         """What there is to say of the answers, and the accuracy on held-out problems before the update."""
