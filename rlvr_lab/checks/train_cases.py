@@ -48,7 +48,7 @@ check_words_train = TrainCheck(
         PRESETS["grpo"], world="codes", base="mixed_languages", max_new_tokens=24, steps=STEPS
     ),
     allowed=(*RUN, "rewards"),
-    bars=(Bar("accuracy", 0.5), Bar("in words", 0.95)),
+    bars=(Bar("accuracy", 0.5), Bar("in words", 0.92)),
     budget=72_000,
     measure=languages,
     advice=(
@@ -57,7 +57,7 @@ check_words_train = TrainCheck(
             "Many chains still use both languages. What does a chain earn in words, and what in both?",
         ),
         (
-            lambda config, trial: trial.numbers["in words"] < 0.95,
+            lambda config, trial: trial.numbers["in words"] < 0.92,
             "Too few chains are in words. Which of the rewards prefers words to digits, and by how much?",
         ),
         *ADVICE,
