@@ -4,9 +4,8 @@ The learner's function returns the settings of a run as plain data. A ``TrainChe
 trains the rest within a budget of sampled tokens, from seeds that the learner has not seen, and measures the
 policy on held-out problems. The trainers are those of the package; there is no second loop.
 
-A bar lies below all of ten runs of a solution and above all of five runs of the defaults (seeds from 4,000,000 on,
-languages from 5,000,000, PPO from 6,000,000). The solutions were then run on more seeds, from 7,000,000 on (languages
-and PPO, whose bars were lowered after that: from 8,000,000).
+Each bar lies below all of at least twenty runs of a solution and above all of five runs of the defaults (seeds from
+4,000,000 on). Some bars were lowered after the second ten runs.
 """
 
 import math
