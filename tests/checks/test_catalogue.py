@@ -1,6 +1,7 @@
 """The catalogue of exercises, and what a learner's saved notebooks say about their progress."""
 
 import copy
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,38 @@ def test_the_overview_counts_kinds_and_difficulties() -> None:
     *_, last = catalogue.overview(some).splitlines()
     assert last.split()[-5:-4] == [str(len(some))]
     assert f"{sum(one.minutes for one in some):4} min" in last
+
+
+# ----------------------------------------------------------------------------- the plan in the README
+
+WORDS = {"two and a half hours": 150, "two hours": 120}
+
+
+def reading_minutes(name: str) -> int:
+    """What the head of a notebook says about the time that it takes."""
+    (path,) = NOTEBOOKS.glob(f"{name}_*.ipynb")
+    said = re.search(r"\*\*about ([\w ]+)\*\*", "".join(stubs.read(path)["cells"][0]["source"]))[1]
+    return WORDS[said] if said in WORDS else int(said.removesuffix(" minutes"))
+
+
+def test_the_plan_for_a_class_adds_up() -> None:
+    readme = (NOTEBOOKS.parent / "README.md").read_text("utf-8")
+    plan = readme.split("### A plan for two weeks")[1].split("\n## ")[0]
+    rows = [[part.strip(" *") for part in line.strip("|").split("|")] for line in plan.splitlines()]
+    rows = [row for row in rows if len(row) == 6][2:]
+    known = {(one.sheet[:2], one.number): one for one in EVERY}
+    sums = [0, 0, 0, 0]
+    for _, read, minutes, chosen, work, points in rows[:-1]:
+        sheet, _, numbers = chosen.partition(": ")
+        some = [known[sheet, int(number)] for number in numbers.split(", ")]
+        found = [
+            sum(map(reading_minutes, read.split(", "))),
+            len(some),
+            sum(one.minutes for one in some),
+            sum(one.maximum for one in some),
+        ]
+        assert [int(minutes), int(work), int(points)] == [found[0], *found[2:]], (sheet, found)
+        sums = [a + b for a, b in zip(sums, found, strict=True)]
+    assert len(rows) == 11, "ten days and a sum"
+    last = rows[-1]
+    assert [int(last[2]), int(last[3].split()[0]), int(last[4]), int(last[5])] == sums
