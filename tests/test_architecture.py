@@ -30,6 +30,9 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
+BY_NAME = {"grading.marking": {"checks"}}
+"""Modules that look something up by the name that it has in a room: a sheet says ``checks.check_k3(k3)``."""
+
 MODULES = {name_of(path): path for path in FILES}
 
 
@@ -96,7 +99,8 @@ def test_modules_make_no_circle() -> None:
     graph = {name: imported(path.read_text("utf-8")) - {""} for name, path in MODULES.items()}
     rooms = {name for name, path in MODULES.items() if path.name == "__init__.py"}
     for name, found in graph.items():
-        assert name in rooms or not found & rooms, f"{name} imports from a room: name the module"
+        named = found & rooms - BY_NAME.get(name, set())
+        assert name in rooms or not named, f"{name} imports from a room: name the module"
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -21,7 +21,6 @@ hostile needs a container without a network around all of this.
 """
 
 import contextlib
-import importlib
 import io
 import re
 import time
@@ -29,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr_lab import checks
 from rlvr_lab.checks.calls import Mistake
 from rlvr_lab.grading.messages import Stopped
 from rlvr_lab.grading.nursery import Limits, close, nursery
@@ -46,10 +46,6 @@ from rlvr_lab.grading.submissions import (
 )
 
 __all__ = ["CellMark", "Limits", "Marked", "Ran", "Unreadable", "close", "mark", "read_submission"]
-
-checks = importlib.import_module(
-    "rlvr_lab.checks"
-)  # a sheet calls a check by its name in this room
 
 Notebook = dict[str, Any]
 Seeds = Callable[[str], int]
