@@ -1,12 +1,18 @@
 """The predictions of notebooks 02, 05, 06 and 07 are graded against what was recorded."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from rlvr_lab.checks import stubs
 from rlvr_lab.checks.predictions import GOLD, HELD, LENGTHS, PASSED, PROXY
 from rlvr_lab.experiments import recorded, recorded_seeds
+from rlvr_lab.experiments.equal_kl import at_equal
 from rlvr_lab.experiments.kl_runs import kl_curves
 from rlvr_lab.records.runs import curves
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 @pytest.mark.parametrize(("table", "key"), [(GOLD, "gold"), (PROXY, "proxy")])
@@ -52,3 +58,26 @@ def test_the_lengths_in_the_laboratory_are_those_of_the_recording() -> None:
         found = incorrect if which == "incorrect" else p * correct + (1 - p) * incorrect
         assert len(found) == 5
         assert found.mean() == pytest.approx(length, abs=0.1)
+
+
+def test_the_table_of_the_essay_on_the_penalty_is_that_of_the_recordings() -> None:
+    """Means over seeds: √KL and gold at the end, gold at √KL = 1 and 1.5."""
+    sheet = NOTEBOOKS / "solutions" / "02_overoptimisation.ipynb"
+    tasks = ["".join(cell["source"]) for cell in stubs.read(sheet)["cells"]]
+    (task,) = [text for text in tasks if "Does the penalty prevent" in text.splitlines()[0]]
+    rows = [row.split("|")[1:-1] for row in task.splitlines() if row.startswith("| β = ")]
+    assert len(rows) == 3
+    for name, *shown in rows:
+        beta = float(name.split("=")[1])
+        run = recorded(f"overoptimisation/fresh/ppo_300_flips{f'_beta{beta:g}' if beta else ''}")
+        gold = at_equal(run, "gold", [1.0, 1.5])
+        reached = np.isfinite(gold).sum(axis=0)
+        means = [run.curves(key)[:, -1].mean() for key in ("distance", "gold")]
+        for text, mean in zip(shown[:2], means, strict=True):
+            assert float(text.replace("−", "-")) == pytest.approx(mean, abs=0.051)
+        for text, mean, seeds in zip(shown[2:], np.nanmean(gold, axis=0), reached, strict=True):
+            if seeds == len(gold):
+                assert float(text) == pytest.approx(mean, abs=0.051)
+            else:
+                words = {1: "one of five", 4: "four of five"}[int(seeds)]
+                assert len(gold) == 5 and words in text

@@ -324,11 +324,11 @@ def test_reset_forgets_everything_even_during_a_run(screen: Screen) -> None:
 
 def test_a_new_dashboard_ends_the_run_of_the_old_one(screen: Screen) -> None:
     trainer = FakeTrainer(pause=0.02)
-    old = start(trainer, steps=1000)
+    old = start(trainer, steps=1_000_000)
     old.run()
     wait(lambda: old.records)
     new = start(FakeTrainer())
-    wait(lambda: ended(old), seconds=1)
+    wait(lambda: ended(old))
     new.run()
     wait(lambda: ended(new))
     assert len(new.records) == 4
