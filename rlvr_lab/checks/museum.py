@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rlvr_lab.checks.calls import Mistake, call, function_name
-from rlvr_lab.checks.kit import Check, Series
+from rlvr_lab.checks.kit import Check, Series, drawing
 from rlvr_lab.checks.museum_code import MENDS
 from rlvr_lab.experiments.museum import EXHIBITS, exhibit
 from rlvr_lab.experiments.museum_faults import choices, first_step
@@ -58,15 +58,29 @@ class Diagnosis(Check):
         if not isinstance(fault, str) or fault not in self.words:
             choice = ", ".join(map(repr, self.words))
             raise Mistake(f"{name}: the fault must be one of {choice}; not {fault!r}")
-        if isinstance(step, bool) or not isinstance(step, int | np.integer):
-            raise Mistake(f"{name}: the step must be a whole number, not {step!r}")
+        _whole(name, step)
         return fault
+
+
+def _whole(name: str, step: Any) -> int:
+    """The step that a learner gives: 3, 3.0 and tensor(3) are the same."""
+    refused = Mistake(f"{name}: the step must be a whole number, not {step!r}")
+    if isinstance(step, bool | str):
+        raise refused
+    try:
+        value = float(step)
+    except (TypeError, ValueError, RuntimeError):
+        raise refused from None
+    if not value.is_integer():
+        raise refused
+    return int(value)
 
 
 def _when(number: int, fn: Any, rng: np.random.Generator) -> None:
     """The step, once the fault is known."""
     result, _ = call(fn)
-    name, step, right = function_name(fn), int(result[1]), true_step(number)
+    name, right = function_name(fn), true_step(number)
+    step = _whole(name, result[1])
     if right == 0 and step != 0:
         raise Mistake(f"{name}: the fault is correct. Where nothing is wrong, the step is 0")
     if step < right:
@@ -81,8 +95,42 @@ def _when(number: int, fn: Any, rng: np.random.Generator) -> None:
         )
 
 
-def _check(number: int, title: str) -> Series:
-    mend = MENDS[number]
+@dataclass(frozen=True)
+class TwoHalves(Series):
+    """A diagnosis, and the line that mends the run; the first half can be checked alone.
+
+    Attributes:
+        evidence: for the diagnosis; shown once it is correct.
+    """
+
+    evidence: str = ""
+
+    def __call__(self, *functions: Any, seed: int | None = None) -> None:
+        """Check the diagnosis, and the mended function if it is given.
+
+        Raises:
+            Mistake: with a sentence that says what is wrong, and in which half.
+        """
+        if len(functions) not in (1, 2):
+            raise Mistake(f"pass one or two functions to the check, not {len(functions)}")
+        diagnosis, line = self.parts
+        diagnosis.examine(functions[0], np.random.default_rng(0))  # it draws nothing
+        found = f"the diagnosis is correct: {self.evidence}"
+        if len(functions) == 1:
+            print(f"✓ {found}")
+            return
+        try:
+            with drawing(seed) as rng:
+                line.examine(functions[1], rng)
+        except Mistake as mistake:
+            name, said = function_name(functions[1]), str(mistake)
+            if said.startswith(f"{name} is not written yet: "):
+                said = f"The line is still to be written, in {name}"
+            raise Mistake(f"the diagnosis is correct. {said}") from None
+        print(f"✓ {self.title}: {found}. The line is mended")
+
+
+def _check(number: int, evidence: str) -> TwoHalves:
     diagnosis = Diagnosis(
         f"exhibit {number}",
         draw=lambda rng, turn: {},
@@ -93,7 +141,8 @@ def _check(number: int, title: str) -> Series:
         last=partial(_when, number),
         number=number,
     )
-    return Series(f"exhibit {number}: {title}", (diagnosis, mend), functions=2)
+    parts = (diagnosis, MENDS[number])
+    return TwoHalves(f"exhibit {number}", parts, functions=2, evidence=evidence)
 
 
 check_exhibit_1 = _check(

@@ -40,21 +40,52 @@ def _draw_plain(rng: np.random.Generator, turn: int) -> dict[str, Any]:
 
 
 def _mean(x: np.ndarray, mask: np.ndarray) -> float:
+    """Over each answer's own tokens, and then over the answers."""
+    return float(np.mean([row[kept].mean() for row, kept in zip(x, mask, strict=True)]))
+
+
+def _over_tokens(x: np.ndarray, mask: np.ndarray) -> float:
     return float(x[mask].sum() / mask.sum())
 
 
-def _ratio_loss(new: Any, old: Any, a: Any, mask: Any) -> float:
-    return -_mean(np.exp(new - old) * a[:, None], mask)
+def _with_padding(x: np.ndarray, mask: np.ndarray) -> float:
+    return float(np.mean(x))
 
+
+def _by_width(x: np.ndarray, mask: np.ndarray) -> float:
+    return float((x * mask).mean())
+
+
+def _ratio_loss(new: Any, old: Any, a: Any, mask: Any, mean: Any = _mean) -> float:
+    return -mean(np.exp(new - old) * a[:, None], mask)
+
+
+def _log_loss(new: Any, a: Any, mask: Any, mean: Any = _mean) -> float:
+    return -mean(a[:, None] * new, mask)
+
+
+def _clipped_loss(new: Any, old: Any, a: Any, mask: Any) -> float:
+    ratio, a = np.exp(new - old), a[:, None]
+    return -_mean(np.minimum(ratio * a, np.clip(ratio, 0.8, 1.2) * a), mask)
+
+
+_AVERAGES = {
+    "this is one mean over all tokens of the batch; the run takes the mean over each answer's own tokens, and "
+    "then over the answers": _over_tokens,
+    "padding is counted: only masked tokens belong in the sum and in the count": _with_padding,
+    "padding is counted in the length: divide by the number of an answer's own tokens, not by T": _by_width,
+}
+"""Message → another mean."""
 
 _RATIO: Rules = {
     "the ratio is upside down: it is π over π_old": lambda n, o, a, m: _ratio_loss(o, n, a, m),
     "the sign is reversed: the loss is minimised, so a positive advantage needs a minus": (
         lambda n, o, a, m: -_ratio_loss(n, o, a, m)
     ),
-    "padding is counted: only masked tokens belong in the sum and in the count": (
-        lambda n, o, a, m: -float(np.mean(np.exp(n - o) * a[:, None]))
-    ),
+    "a clip is left in; here the surrogate has none": _clipped_loss,
+} | {
+    said: lambda n, o, a, m, mean=mean: _ratio_loss(n, o, a, m, mean)
+    for said, mean in _AVERAGES.items()
 }
 
 # ------------------------------------------------------------------------------------- 4 a stale π_old
@@ -152,10 +183,12 @@ def _draw_kl(rng: np.random.Generator, turn: int) -> dict[str, Any]:
     return rows | {"mask": drawn["mask"], "beta": (0.5, 0.1, 1.5)[turn]}
 
 
-def _with_kl(new: Any, ref: Any, a: Any, mask: Any, beta: float, of: Any = None) -> float:
+def _with_kl(
+    new: Any, ref: Any, a: Any, mask: Any, beta: float, of: Any = None, mean: Any = _mean
+) -> float:
     k1 = new - ref
     kl = np.exp(-k1) - 1 + k1 if of is None else of(k1)
-    return -_mean(a[:, None] * new, mask) + beta * _mean(kl, mask)
+    return -mean(a[:, None] * new, mask) + beta * mean(kl, mask)
 
 
 _KL: Rules = {
@@ -171,6 +204,9 @@ _KL: Rules = {
     ),
     "β is not used": lambda n, ref, a, m, b: _with_kl(n, ref, a, m, 1),
     "β is squared: it stands in two places": lambda n, ref, a, m, b: _with_kl(n, ref, a, m, b * b),
+} | {
+    said: lambda n, ref, a, m, b, mean=mean: _with_kl(n, ref, a, m, b, mean=mean)
+    for said, mean in _AVERAGES.items()
 }
 
 # ------------------------------------------------------------------------------------------ the table
@@ -181,18 +217,19 @@ LOSS_MENDS: dict[int, Check] = {
     2: mend(
         "policy_loss",
         _draw_plain,
-        lambda n, a, m: -_mean(a[:, None] * n, m),
+        _log_loss,
         {
             "the sign is reversed: the loss is minimised, so a positive advantage needs a minus": lambda n, a, m: (
-                _mean(a[:, None] * n, m)
-            ),
-            "padding is counted: only masked tokens belong in the sum and in the count": lambda n, a, m: (
-                -float(np.mean(a[:, None] * n))
+                -_log_loss(n, a, m)
             ),
             "the advantages are gone from the loss": lambda n, a, m: -_mean(n, m),
-            "the probabilities are used, and not their logarithms": lambda n, a, m: (
-                -_mean(a[:, None] * np.exp(n), m)
+            "the probabilities are used, and not their logarithms": lambda n, a, m: _log_loss(
+                np.exp(n), a, m
             ),
+        }
+        | {
+            said: lambda n, a, m, mean=mean: _log_loss(n, a, m, mean)
+            for said, mean in _AVERAGES.items()
         },
         through="logprobs",
         data=("advantages",),
@@ -215,6 +252,9 @@ LOSS_MENDS: dict[int, Check] = {
             "incorrect answers are left out: a negative advantage has to push as well": lambda n, o, a, m: (
                 _ratio_loss(n, o, np.maximum(a, 0), m)
             ),
+            "the ratio is missing: −A log π has the same gradient where ρ = 1, but another value": (
+                lambda n, o, a, m: _log_loss(n, a, m)
+            ),
         },
         **_LOSS,
     ),
@@ -229,7 +269,7 @@ LOSS_MENDS: dict[int, Check] = {
         "off_policy_loss",
         _draw_loss,
         _ratio_loss,
-        {"": lambda n, o, a, m: -_mean(a[:, None] * n, m)}
+        {"": lambda n, o, a, m: _log_loss(n, a, m)}
         | _RATIO
         | {
             "the ratio multiplies log π: that is neither the surrogate nor its gradient": lambda n, o, a, m: (

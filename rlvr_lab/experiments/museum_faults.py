@@ -5,7 +5,17 @@ from typing import Any
 
 from rlvr_lab.experiments.museum import EXHIBITS
 
-__all__ = ["CHOICES", "FAULTS", "METRIC", "TOLERANCES", "choices", "first_step", "guide"]
+__all__ = [
+    "CHOICES",
+    "FAULTS",
+    "METRIC",
+    "METRICS",
+    "TOLERANCES",
+    "choices",
+    "first_step",
+    "glossary",
+    "guide",
+]
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -150,6 +160,25 @@ TOLERANCES: dict[str, float] = {
 }
 """Metric → by how much it may differ from the healthy run of the same seed."""
 
+METRICS: dict[str, tuple[str, str]] = {
+    "reward": ("Logged reward", "mean per answer: 1 if correct, 0.1 for the form, so 1.1 at most"),
+    "accuracy": (
+        "Accuracy, held out",
+        "share of correct answers to 64 other questions; a strict verifier",
+    ),
+    "loss": ("Loss", "mean over the inner steps; there is no tolerance for it"),
+    "grad_norm": ("Gradient norm", "mean over the inner steps, before it is limited to 1"),
+    "first_ratio": ("|ρ − 1|, first inner step", "mean over the tokens of answers with A ≠ 0"),
+    "first_clip": ("Clipped, first inner step", "share of tokens whose gradient the clip removes"),
+    "kl": ("KL to the reference", "distance from the model before RL, in nats per answer"),
+    "entropy": ("Entropy", "of the next token, in nats; 0 if only one token is possible"),
+    "length": ("Length of the answers", "in tokens"),
+    "truncated": ("Answers cut off", "share of answers that reach the limit on new tokens"),
+    "zero_spread": ("Silent groups", "share of groups with equal rewards, where all A are 0"),
+    "largest": ("Largest |advantage|", "of the step, over all answers"),
+}
+"""Metric → the title of its panel, and what it is."""
+
 METRIC: dict[str, str] = {
     "no gradient": "grad_norm",
     "constant reward": "zero_spread",
@@ -184,3 +213,20 @@ def first_step(broken: Records, healthy: Records) -> int | None:
 def guide(number: int) -> str:
     """The faults that exhibit ``number`` offers, one to a line, as text to print."""
     return "\n".join(f"{name!r:<22}{meaning}" for name, meaning in choices(number).items())
+
+
+def glossary() -> str:
+    """What the metrics and the words of the museum mean, as text to print."""
+    lines = ["panel".ljust(27) + "key".ljust(13) + "meaning"]
+    lines += [f"{title:<27}{key:<13}{meaning}" for key, (title, meaning) in METRICS.items()]
+    return "\n".join([*lines, "", _WORDS])
+
+
+_WORDS = """\
+Answers: 64 in each step; healthy: G = 8 to each of 8 questions (one group per question).
+Form: one optional chain <think>…</think>, then "=" and a number.
+A, advantage: reward minus the mean of its group, divided by its standard deviation.
+Inner step: one optimiser step on the answers of a step; the healthy run takes two.
+ρ = π/π_old: probability of a token now, divided by that when its answer was sampled (notebook 05).
+Clip: removes the gradient of tokens whose ρ has left 0.8 to 1.2 in the direction of A (notebook 05).
+Reference: the model before RL. Tolerance –: the metric has none, look at it all the same."""

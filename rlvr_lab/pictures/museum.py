@@ -29,7 +29,8 @@ _PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("Largest |advantage|", "per answer", {"largest": "policy"}),
 )
 """Title, unit, metric → meaning of its colour."""
-_STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24)
+_LABEL = 38  # width of a row's title and key
 
 
 def plot_exhibit(broken: Records, healthy: Records) -> Figure:
@@ -91,17 +92,26 @@ def exhibit_table(
     tolerances: Mapping[str, float],
     steps: Sequence[int] = _STEPS,
 ) -> str:
-    """The metrics at a few steps, each with the healthy run below it, and the tolerance of each metric."""
+    """The metrics at a few steps, each with the healthy run below it, and its tolerance (– where it has none)."""
     found = [{record["step"]: record for record in run} for run in (broken, healthy)]
     shown = [step for step in steps if step in found[0]]
-    lines = ["step".ljust(23) + "".join(f"{step:>9}" for step in shown) + "   tolerance"]
-    for *_, meanings in _PANELS:
+    lines = ["step".ljust(_LABEL) + "".join(f"{step:>9}" for step in shown) + "   tolerance"]
+    for title, _, meanings in _PANELS:
         key = next(iter(meanings))
         row, below = ("".join(f"{_short(run[step][key]):>9}" for step in shown) for run in found)
         limit = f"{tolerances[key]:g}" if key in tolerances else "–"
-        lines += [key.ljust(23) + row + f"   {limit:>9}", "  healthy".ljust(23) + below]
+        label = f"{title:<27}{key}"
+        lines += [f"{label:<{_LABEL}}{row}   {limit:>9}", "  healthy".ljust(_LABEL) + below]
     return "\n".join(lines)
 
 
 def _short(value: float) -> str:
-    return f"{0 if abs(value) < 5e-4 else value:.3g}"
+    """At most eight characters.
+
+    >>> [_short(x) for x in (1e-5, -0.000701, -0.01857, 2.6458, -47559.3)]
+    ['0', '-0.0007', '-0.0186', '2.65', '-47559']
+    """
+    size = abs(value)
+    if size < 5e-4:
+        return "0"
+    return f"{value:.0f}" if size >= 1000 else f"{value:.3g}" if size >= 1e-3 else f"{value:.1g}"

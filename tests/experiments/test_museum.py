@@ -301,6 +301,10 @@ def test_the_evidence_of_an_exhibit_holds_with_every_seed(number: int, seed: int
             abs(a[METRIC[fault]] - b[METRIC[fault]]) for a, b in zip(broken, healthy, strict=True)
         ]
         assert max(apart) > TOLERANCES[METRIC[fault]]
+        calm = [
+            abs(a[METRIC[fault]] - b[METRIC[fault]]) for a, b in zip(*exhibit(6, seed), strict=True)
+        ]
+        assert sum(apart) > 1.5 * sum(calm), "two correct runs differ less"
 
 
 def test_every_fault_has_an_exhibit_and_every_sign_is_used() -> None:

@@ -27,6 +27,7 @@ def diagnoses(right, step, mended, wrong):
         seeded("must return two things", lambda: right, mended),
         seeded("the fault must be one of", said("it is broken", step), mended),
         seeded("a whole number", said(right, "first"), mended),
+        seeded("a whole number", said(right, step + 0.5), mended),
     ]
     return faults + late + early + forms
 
@@ -36,7 +37,15 @@ def column(x):
 
 
 def mean(x, mask):
+    return ((x * mask).sum(1) / mask.sum(1)).mean()
+
+
+def token_mean(x, mask):
     return (x * mask).sum() / mask.sum()
+
+
+def width_mean(x, mask):
+    return (x * mask).mean()
 
 
 # ---------------------------------------------------------------------------------------- mended lines
@@ -46,8 +55,8 @@ def keep(scores, accuracies):
     return max(range(len(accuracies)), key=lambda i: accuracies[i]) + 1
 
 
-def loss(logprobs, advantages, mask):
-    return mean(-column(advantages.detach()) * logprobs, mask)
+def loss(logprobs, advantages, mask, over=mean):
+    return over(-column(advantages.detach()) * logprobs, mask)
 
 
 def number_in(text):
@@ -80,12 +89,17 @@ def tempered(scores=lambda x, t: (x / t).log_softmax(-1), rescale=lambda old, t:
     return first_ratio
 
 
-def surrogate(change=lambda a: a, sign=-1.0, flip=1.0):
+def surrogate(change=lambda a: a, sign=-1.0, flip=1.0, over=mean):
     def surrogate_loss(logprobs, old_logprobs, advantages, mask):
         ratio = (flip * (logprobs - old_logprobs.detach())).exp()
-        return mean(sign * ratio * column(change(advantages.detach())), mask)
+        return over(sign * ratio * column(change(advantages.detach())), mask)
 
     return surrogate_loss
+
+
+def clipped(logprobs, old_logprobs, advantages, mask):
+    ratio, a = (logprobs - old_logprobs).exp(), column(advantages)
+    return -mean(torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a), mask)
 
 
 def weighted(logprobs, old_logprobs, advantages, mask):
@@ -97,10 +111,10 @@ def without_ratio(logprobs, old_logprobs, advantages, mask):
     return loss(logprobs, advantages, mask)
 
 
-def penalised(sign=1.0, of=lambda k1: (-k1).exp() - 1 + k1, beta=lambda b: b):
+def penalised(sign=1.0, of=lambda k1: (-k1).exp() - 1 + k1, beta=lambda b: b, over=mean):
     def penalised_loss(logprobs, ref_logprobs, advantages, mask, b):
         kl = of(logprobs - ref_logprobs.detach())
-        return mean(-column(advantages.detach()) * logprobs + sign * beta(b) * kl, mask)
+        return over(-column(advantages.detach()) * logprobs + sign * beta(b) * kl, mask)
 
     return penalised_loss
 
@@ -178,7 +192,7 @@ BANK: dict[str, list[Seeded]] = {
             1,
             keep,
             {
-                "nothing": "leaves that of the healthy run",
+                "nothing": "between two correct runs",
                 "mixed order": "a verifier's, at most 1.1",
                 "KL sign": "the loss would fall",
                 "constant reward": "every group is silent",
@@ -195,7 +209,7 @@ BANK: dict[str, list[Seeded]] = {
             1,
             loss,
             {
-                "nothing": "the gradient norm leaves",
+                "nothing": "the gradient norm differs",
                 "constant reward": "every group is silent",
                 "mixed order": "most answers would still get an advantage",
                 "hidden question": "form would still be learned",
@@ -205,7 +219,13 @@ BANK: dict[str, list[Seeded]] = {
         seeded("no gradient flows", right[2], lambda n, a, m: loss(n.detach(), a, m)),
         seeded("a detach is missing", right[2], lambda n, a, m: mean(-column(a) * n, m)),
         seeded("the sign is reversed", right[2], lambda n, a, m: -loss(n, a, m)),
-        seeded("padding is counted", right[2], lambda n, a, m: (-column(a.detach()) * n).mean()),
+        seeded("one mean over all tokens", right[2], lambda n, a, m: loss(n, a, m, token_mean)),
+        seeded(
+            "padding is counted in the length", right[2], lambda n, a, m: loss(n, a, m, width_mean)
+        ),
+        seeded(
+            "only masked tokens belong", right[2], lambda n, a, m: (-column(a.detach()) * n).mean()
+        ),
     ],
     "check_exhibit_3": [
         *diagnoses(
@@ -295,6 +315,11 @@ BANK: dict[str, list[Seeded]] = {
         seeded("the sign is reversed", right[6], surrogate(sign=1.0)),
         seeded(UPSIDE, right[6], surrogate(flip=-1.0)),
         seeded("incorrect answers are left out", right[6], surrogate(lambda a: a.clamp(min=0))),
+        seeded("one mean over all tokens", right[6], surrogate(over=token_mean)),
+        seeded("padding is counted in the length", right[6], surrogate(over=width_mean)),
+        seeded("only masked tokens belong", right[6], surrogate(over=lambda x, m: x.mean())),
+        seeded("the ratio is missing", right[6], without_ratio),
+        seeded("a clip is left in", right[6], clipped),
         seeded("no gradient flows", right[6], lambda n, o, a, m: surrogate()(n.detach(), o, a, m)),
     ],
     "check_exhibit_7": [
@@ -313,6 +338,8 @@ BANK: dict[str, list[Seeded]] = {
         seeded("the KL is gone", right[7], penalised(0.0)),
         seeded("swapped in k3", right[7], penalised(of=lambda k1: k1.exp() - 1 - k1)),
         seeded("β is not used", right[7], penalised(beta=lambda b: 1.0)),
+        seeded("one mean over all tokens", right[7], penalised(over=token_mean)),
+        seeded("padding is counted in the length", right[7], penalised(over=width_mean)),
         seeded("β is squared", right[7], penalised(beta=lambda b: b * b)),
     ],
     "check_exhibit_8": [
@@ -324,7 +351,7 @@ BANK: dict[str, list[Seeded]] = {
                 "KL sign": "driven away",
                 "groups of two": "most groups are silent",
                 "constant reward": "every group is silent",
-                "nothing": "the largest |A| leaves",
+                "nothing": "the largest |A| differs",
             },
         ),
         seeded(OLD, right[8], left_out(lambda g, m: others(g, m) - 1e-4 + 1e-6)),
@@ -406,6 +433,9 @@ BANK: dict[str, list[Seeded]] = {
         seeded(OLD, right[12], without_ratio),
         seeded(UPSIDE, right[12], surrogate(flip=-1.0)),
         seeded("the ratio multiplies log π", right[12], weighted),
+        seeded("one mean over all tokens", right[12], surrogate(over=token_mean)),
+        seeded("padding is counted in the length", right[12], surrogate(over=width_mean)),
+        seeded("a clip is left in", right[12], clipped),
         seeded(
             "no gradient flows",
             right[12],
@@ -421,7 +451,7 @@ BANK: dict[str, list[Seeded]] = {
                 "hidden question": "in both runs",
                 "no gradient": "the gradient norm would be 0",
                 "KL sign": "driven away",
-                "nothing": "the accuracy leaves",
+                "nothing": "the accuracy differs",
             },
         ),
         seeded(OLD, right[13], round_robin(lambda x: x.T.flatten())),
