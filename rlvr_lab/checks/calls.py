@@ -5,15 +5,27 @@ not written yet, it stops with an error, it overwrites an input, or its result h
 shape. Each case has its own message.
 """
 
+import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Mistake", "call", "function_name", "is_remote", "number", "numbers", "tensor", "within"]
+try:
+    import resource
+except ImportError:  # Windows: time is limited there, memory is not
+    resource = None
+
+__all__ = [
+    *("Mistake", "call", "function_name", "is_remote", "limited", "number", "numbers", "tensor"),
+    "within",
+]
 
 
 class Mistake(AssertionError):
@@ -84,6 +96,53 @@ def within(fn: Any, memory: int) -> Any:
 
     limited.__name__ = function_name(fn)
     return limited
+
+
+def limited(fn: Any, seconds: float, memory: int) -> Any:
+    """``fn`` whose call may take so long and so many bytes of memory; more raises an error.
+
+    A remote call keeps the time limit of its own. Here, time is looked at before each line of Python.
+    """
+    if is_remote(fn):
+        return within(fn, memory)
+
+    def hurried(*args: Any) -> Any:
+        end = time.monotonic() + seconds
+
+        def watch(*_: Any) -> Callable[..., Any]:
+            if time.monotonic() > end:
+                raise TimeoutError(f"it takes longer than {seconds:g} seconds")
+            return watch
+
+        before = sys.gettrace()
+        with _memory(memory):
+            sys.settrace(watch)
+            try:
+                return fn(*args)
+            finally:
+                sys.settrace(before)
+
+    hurried.__name__ = function_name(fn)
+    return hurried
+
+
+@contextmanager
+def _memory(more: int) -> Iterator[None]:
+    """Let the process take so many bytes more at most, where the system can be told so."""
+    sizes = Path("/proc/self/statm")
+    if resource is None or not sizes.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(sizes.read_text().split()[0]) * resource.getpagesize()
+    if soft != resource.RLIM_INFINITY and soft < used + more:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def call(fn: Any, **inputs: Any) -> tuple[Any, dict[str, Any]]:

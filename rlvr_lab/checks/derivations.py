@@ -7,8 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
+from rlvr_lab.checks.calls import Mistake, call, function_name, limited, number
 from rlvr_lab.checks.kit import Check
+from rlvr_lab.checks.shown import withheld
 
 # ------------------------------------------------------- notebook 06: the variance of leave-one-out
 
@@ -43,8 +46,41 @@ def _uncorrelated(pi: np.ndarray, rewards: np.ndarray, size: int) -> float:
     return float((one - squared) / size)
 
 
+def _formula(pi: np.ndarray, rewards: np.ndarray, size: int) -> float:
+    """The variance from sums over pairs of answers, for a group size that nobody can enumerate."""
+    u, scores = rewards - pi @ rewards, np.eye(len(pi)) - pi
+    squares = [float(s @ s) for s in scores]
+    triples = [*zip(pi, u, squares, strict=True)]
+    slope = sum(p * x * s for p, x, s in zip(pi, u, scores, strict=True))
+    own = sum(p * x * x * s for p, x, s in triples)
+    others = sum(p * x * x * q * s for p, x, _ in triples for q, _, s in triples)
+    return float((own + (others - (size - 2) * (slope @ slope)) / (size - 1)) / size)
+
+
+def _no_enumeration(fn: Any, rng: np.random.Generator) -> None:
+    """With K = 20 answers and G = 64 there are 20⁶⁴ groups: only a formula ends."""
+    size, group = 20, 64
+    pi, rewards = rng.dirichlet(np.full(size, 3.0)), rng.normal(0.5, 1.0, size)
+    name, large = function_name(fn), f"with K = {size} answers and G = {group}"
+    given = {"pi": torch.tensor(pi), "rewards": torch.tensor(rewards), "group_size": group}
+    try:
+        result, _ = call(limited(fn, seconds=3.0, memory=512 << 20), **given)
+    except Mistake as mistake:
+        raise Mistake(
+            f"{name}: correct for small groups, but {large} it takes too long or too much memory, or stops with "
+            f"an error. There are {size}^{group} groups: go through none of them, and use a few sums over the "
+            "K answers"
+        ) from mistake
+    value, right = number(name, result), _formula(pi, rewards, group)
+    if abs(value - right) > 1e-9 + 1e-4 * right:
+        raise Mistake(
+            f"{name}: correct for three answers and small groups, but not {large}. Look for a number in your "
+            "formula that should be K or G, or for a sum that leaves groups out"
+        )
+
+
 check_loo_variance = Check(
-    "loo_variance: agrees with the sum over every group",
+    "loo_variance: agrees with the sum over every group, and goes through none itself",
     draw=lambda rng, turn: {
         "pi": rng.dirichlet(np.full(3, 3.0)),
         "rewards": rng.normal(0.5, 1.0, 3),
@@ -52,7 +88,11 @@ check_loo_variance = Check(
     },
     right=_loo,
     tolerance=1e-6,
+    secret=withheld,
+    last=_no_enumeration,
     mistakes={
+        "that is the variance with the constant J as baseline, times G/(G − 1). Leave-one-out is noisier, but not "
+        "by this factor": lambda pi, r, n: n / (n - 1) * _loo(pi, r, n, baseline="J"),
         "the baseline is taken to be the constant J. The mean of the others is itself random": partial(
             _loo, baseline="J"
         ),
@@ -122,6 +162,7 @@ check_multiplier_limits = Check(
     },
     right=_limits,
     tolerance=1e-4,
+    secret=withheld,
     mistakes={
         "first number: the limit of a large group is taken before p becomes small; for a given G it is "
         "finite": _limits_with(rare=lambda p, n: 1e4),
@@ -183,6 +224,7 @@ check_worst_kl = Check(
     },
     right=_worst,
     tolerance=1e-6,
+    secret=withheld,
     mistakes={
         "both ends are equally probable here. The probabilities of the new policy add up to 1 only if the "
         "ratio has mean 1": lambda low, high: _ends(low, high, lambda a, b: 0.5),
@@ -195,6 +237,13 @@ check_worst_kl = Check(
         "the ratio is at its upper end everywhere. Then the new probabilities add up to more than 1": (
             lambda low, high: _ends(low, high, lambda a, b: 0.0)
         ),
+        "each direction takes the end where its own integrand is largest, with probability 1. No policy has all "
+        "ratios there: their mean is 1": lambda low, high: (
+            -math.log(1 - low),
+            (1 + high) * math.log(1 + high),
+        ),
+        "that bounds the logarithm alone, by its value at an end. The mean of the ratio is 1, so the KLs stay "
+        "smaller": lambda low, high: (-math.log(1 - low), math.log(1 + high)),
         "the two directions are exchanged: KL(old‖new) comes first": lambda low, high: _worst(
             low, high
         )[::-1],
@@ -267,6 +316,7 @@ check_gae_error = Check(
     draw=_draw_errors,
     right=_gae_error,
     tolerance=1e-5,
+    secret=withheld,
     mistakes={
         "the sign of the error at t itself: V is subtracted from what was earned": partial(
             _sum_of_errors, own=1.0

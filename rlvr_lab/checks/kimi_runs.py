@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_lab.checks.forecasts import Forecast
 from rlvr_lab.checks.kit import Check, Series
 
 # ---------------------------------------------------------------------------------- the guess filter
@@ -248,12 +249,26 @@ def _stall(part: str, step: int, **changed: float) -> float:
 
 
 check_length_prediction = Check(
-    "predict_accuracy: four runs, with and without the length reward",
+    "predict_accuracy: which version is slowest after 10 steps, and four accuracies near the recorded ones",
     draw=lambda rng, turn: dict(zip(("part", "step"), list(STALL)[turn], strict=True)),
     right=_stall,
     calls=4,
     tolerance=0.14,  # 0.39: a prediction between 0.2 and 0.58 passes
     near=0.1,
+    secret=Forecast(
+        least=0,
+        most=1,
+        unit="an accuracy lies between 0 and 1",
+        orders={
+            "after 10 steps the whole length reward has cost something, compared with no length reward": (
+                lambda none, both, correct, late: none > both
+            ),
+            "after 10 steps, which version leaves chains the larger gap over guesses: the whole length reward, "
+            "or its part for correct answers? Your order is the other one": (
+                lambda none, both, correct, late: correct > both
+            ),
+        },
+    ),
     mistakes={
         "the length reward changes nothing here. What does a whole chain earn at weight 1, "
         "and what a guess? See exercise 5": partial(_stall, both_10=0.83),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rlvr_lab.checks.calls import Mistake, call, function_name, number, numbers, tensor
+from rlvr_lab.checks.shown import as_array, show, show_apart, show_inputs
 
 __all__ = ["Case", "Check", "Series", "drawing", "judge", "ragged", "seen", "show", "softmax"]
 
@@ -50,6 +51,8 @@ class Check:
         words: what a function that returns a word may return; empty where any text may be returned.
         last: a further test, (function, generator), after everything else is correct; raises ``Mistake``.
         label: text that messages write after the function's name.
+        secret: for a prediction: (all calls, tolerance) → what is wrong with it, without the correct values,
+            or ""; see ``checks.forecasts``. By default a message shows the correct value of one call.
     """
 
     title: str
@@ -66,6 +69,7 @@ class Check:
     words: tuple[str, ...] = ()
     last: Callable[[Any, np.random.Generator], None] | None = None
     label: str = ""
+    secret: "Callable[[Sequence[Case], float], str] | None" = None
 
     def __call__(self, fn: Any, seed: int | None = None) -> None:
         """Check ``fn`` with fresh inputs, or with those of ``seed``.
@@ -108,7 +112,7 @@ class Check:
 
     def _compare(self, name: str, cases: list["Case"], leaves: list[Any]) -> None:
         """Compare values and gradients with the oracle."""
-        judge(name, cases, self.mistakes, self.tolerance, near=self.near)
+        judge(name, cases, self.mistakes, self.tolerance, near=self.near, secret=self.secret)
         if self.through:
             slopes = [self._slope(name, *pair) for pair in zip(cases, leaves, strict=True)]
             place = list(cases[0].inputs).index(self.through)
@@ -242,25 +246,34 @@ def judge(
     tolerance: float = 1e-5,
     what: str = "it gives",
     near: float | None = None,
+    secret: Callable[[Sequence[Case], float], str] | None = None,
 ) -> None:
     """Compare every case with its oracle; name the mistake that explains all of them.
 
     Raises:
         Mistake: when a case differs by more than ``tolerance``. If no known mistake explains it, the
-            message shows the inputs, the learner's value after ``what``, and the correct value.
+            message shows the inputs, the learner's value after ``what``, and the correct value, or it is what
+            ``secret`` says of the cases.
     """
+    if said := _explain(cases, mistakes, tolerance, near):
+        raise Mistake(f"{name}: {said}")
+    if secret:
+        if said := secret(cases, tolerance):
+            mistake = Mistake(f"{name}: {said}")
+            mistake.inputs = {}  # the message names them
+            raise mistake
+        return
     bad = [case for case in cases if not _agree(case.value, case.right, tolerance)]
     if not bad:
         return
-    if said := _explain(cases, mistakes, tolerance, near):
-        raise Mistake(f"{name}: {said}")
     value, right, place = bad[0].value, bad[0].right, []
     if not isinstance(right, str):
-        value, right = _array(value), _array(right)
+        value, right = as_array(value), as_array(right)
         close = np.isclose(value, right, rtol=tolerance, atol=tolerance)
         place = np.argwhere(~close)[0].tolist()
     first = f"\n(they differ first at index {place})" if place else ""
-    said = f"For\n  {show_inputs(bad[0].inputs)}\n{what} {show(value)}\nand should be {show(right)}{first}"
+    mine, other = show_apart(value, right)
+    said = f"For\n  {show_inputs(bad[0].inputs)}\n{what} {mine}\nand should be {other}{first}"
     mistake = Mistake(
         f"{name}: not correct yet, and not one of the common mistakes. " + said.replace(" \n", "\n")
     )
@@ -281,58 +294,11 @@ def _explain(
     return None
 
 
-def _array(value: Any) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value) if isinstance(value, str) else np.asarray(value, dtype=np.float64)
-
-
 def _agree(a: Any, b: Any, tolerance: float) -> bool:
     if isinstance(a, str):
         return a == b
-    a, b = _array(a), _array(b)
+    a, b = as_array(a), as_array(b)
     return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def show(x: Any) -> str:
-    """``x`` for a message: three significant digits, at most 12 numbers per line and 4 lines.
-
-    >>> show(np.arange(15) / 7)
-    '[0, 0.143, 0.286, 0.429, 0.571, 0.714, 0.857, 1, 1.14, 1.29, 1.43, 1.57, … 15 numbers]'
-    >>> show(np.eye(5, 2)).splitlines()[-2:]
-    ['    [0, 0]', '    … 5 rows']
-    """
-    if callable(x) or isinstance(x, str):
-        return f"the function {function_name(x)}" if callable(x) else repr(x)
-    if isinstance(x, list) and x and isinstance(x[0], str):
-        return repr(x)
-    array = _array(x)
-    if array.ndim == 0:
-        return f"{float(array):.3g}"
-    rows = [[f"{v:.3g}" for v in row] for row in array.reshape(-1, array.shape[-1])[:4]]
-    width = max((len(v) for row in rows for v in row), default=0) if array.ndim > 1 else 0
-    lines = [
-        ", ".join([v.rjust(width) for v in row[:12]] + [f"… {len(row)} numbers"] * (len(row) > 12))
-        for row in rows
-    ]
-    if array.ndim == 1:
-        return f"[{lines[0]}]"
-    more = [f"… {len(array)} rows"] * (len(array) > 4)
-    return "\n    ".join(["", *(f"[{line}]" for line in lines), *more])
-
-
-def show_inputs(inputs: dict[str, Any]) -> str:
-    """The inputs of a call for a message: name, shape and shortened values, one input per line.
-
-    >>> print(show_inputs({"rewards": np.array([0.0, 1.0]), "clip": 0.2}))
-    rewards [2] = [0, 1]
-      clip = 0.2
-    """
-    shapes = [f" {list(np.shape(x))}" * (np.ndim(x) > 0) for x in inputs.values()]
-    lines = [
-        f"{key}{shape} = {show(x)}" for (key, x), shape in zip(inputs.items(), shapes, strict=True)
-    ]
-    return "\n  ".join(lines).replace(" \n", "\n")
 
 
 # --------------------------------------------------------------------------- what several checks draw

@@ -1,6 +1,7 @@
 """Checks of predictions: direction and order of magnitude against recorded runs (notebooks 02, 05, 06, 07).
 
-Each check compares the predictions with means over the seeds of a recording. The numbers stand here, so that
+Each check compares the predictions with means over the seeds of a recording: their directions, their orders and
+their sizes, and no message contains a recorded value. The numbers stand here, so that
 a check needs no file; a test compares them with the recordings.
 """
 
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_lab.checks.forecasts import Forecast
 from rlvr_lab.checks.kit import Check
 
 Draw = Callable[[np.random.Generator, int], dict[str, Any]]
@@ -18,6 +20,9 @@ def _in_turn(table: dict[tuple[Any, ...], float], *names: str) -> Draw:
     """Draw the keys of a table one after the other."""
     keys = list(table)
     return lambda rng, turn: dict(zip(names, keys[turn], strict=True))
+
+
+NO_SHARE = "a share lies between 0 and 1"
 
 
 # ------------------------------------------------- notebook 02: a KL penalty and the gold reward at the end
@@ -34,12 +39,21 @@ def _gold(beta: float, step: int) -> float:
 PROXY = {(0.0, 13): 1.36, (0.0, 50): 5.15, (0.5, 50): 1.43, (1.0, 50): 0.70}
 
 check_gold_prediction = Check(
-    "predict_gold: direction and order of magnitude of four points",
+    "predict_gold: four directions, the order of the two penalties, and sizes within half the recorded ones plus 0.5",
     draw=_in_turn(GOLD, "beta", "step"),
     right=_gold,
     calls=len(GOLD),
     tolerance=0.5,
     near=0.3,
+    secret=Forecast(
+        signed=True,
+        orders={
+            "the two penalties are in the wrong order. Both runs stop before the peak: which of them stops "
+            "nearer to the base, where the gold reward has risen less?": (
+                lambda early, late, weak, strong: weak > strong
+            ),
+        },
+    ),
     mistakes={
         "you predict that the gold reward follows the proxy. The proxy keeps rising; the gold reward is what "
         "it leaves out": lambda beta, step: PROXY[beta, step],
@@ -79,12 +93,23 @@ def _passed(reward: str, step: int) -> float:
 
 
 check_reward_model_prediction = Check(
-    "predict_correct: direction and order of magnitude of three points",
+    "predict_correct: three shares in their order, each near the recorded one",
     draw=_in_turn(PASSED, "reward", "step"),
     right=_passed,
     calls=len(PASSED),
     tolerance=0.12,
     near=0.08,
+    secret=Forecast(
+        least=0,
+        most=1,
+        unit=NO_SHARE,
+        orders={
+            "after 8 steps the model's run is no better than the verifier's after 20. Which of the two rewards "
+            "is exact?": lambda verifier, early, late: verifier > early,
+            "with the reward model, which of the two steps is nearer to the answers that it was fitted on? "
+            "Your order is the other one": lambda verifier, early, late: early > late,
+        },
+    ),
     mistakes={
         "a learned reward is not a verifier. It was fitted to answers of the base, and PPO moves away from "
         "those": lambda reward, step: 0.95,
@@ -127,12 +152,32 @@ def _held(estimator: str, place: str, beta: float) -> float:
 
 
 check_kl_prediction = Check(
-    "predict_correct: four KL terms, told apart by what they hold back",
+    "predict_correct: the order of the four KL terms, and four shares near the recorded ones",
     draw=_in_turn(HELD, "estimator", "place", "beta"),
     right=_held,
     calls=len(HELD),
     tolerance=0.1,
     near=0.06,
+    secret=Forecast(
+        least=0,
+        most=1,
+        unit=NO_SHARE,
+        orders={
+            "k1 in the loss has no expected gradient, but its noise does not vanish with it. What does noise at "
+            "β = 1 do to the run, compared with a weak term?": (
+                lambda weak, k1_loss, k1_reward, k3_loss: weak > k1_loss
+            ),
+            "the same k1 acts in only one of the two places. In which of them should the share be lower?": (
+                lambda weak, k1_loss, k1_reward, k3_loss: k1_loss > k1_reward
+            ),
+            "k3 in the loss at β = 1 has an expected gradient. k1 in the loss has none: which of the two lets "
+            "the policy go farther?": lambda weak, k1_loss, k1_reward, k3_loss: k1_loss > k3_loss,
+            "both hold the policy back at β = 1, but not equally. In the loss only the advantages are divided by "
+            "the std of the group; in the reward the penalty is divided as well": (
+                lambda weak, k1_loss, k1_reward, k3_loss: k3_loss > k1_reward
+            ),
+        },
+    ),
     mistakes={
         "you expect that every term with β = 1 holds the policy back, k1 in the loss like k1 in the reward. "
         "What is the expected gradient of k1 itself?": lambda k, place, beta: (
@@ -141,10 +186,9 @@ check_kl_prediction = Check(
         "in the reward, k1 does act: it is part of the advantage, and the policy gradient is taken of it": (
             lambda k, place, beta: 0.8 if k == "k1" else _held(k, place, beta)
         ),
-        "you expect that no KL term changes much. At β = 1 one nat costs as much as a correct answer earns": (
-            lambda k, place, beta: 0.84
-        ),
-        "β = 0.05 is a weak penalty: one nat costs a twentieth of what a correct answer earns": (
+        "you expect that no KL term changes much. In the reward at β = 1, a nat costs as much as a correct answer "
+        "earns": (lambda k, place, beta: 0.84),
+        "β = 0.05 is a weak penalty: a twentieth of the one in the last row": (
             lambda k, place, beta: 0.4 if beta < 1 else _held(k, place, beta)
         ),
         "with β = 1 the policy still learns something: it goes as far as a nat pays": (
@@ -178,12 +222,25 @@ def _length(average: str, p: float, which: str) -> float:
 
 
 check_lab_prediction = Check(
-    "predict_length: direction and order of magnitude of four lengths",
+    "predict_length: four lengths within about a third, the incorrect answers under 1/|o| the longest",
     draw=_in_turn(LENGTHS, "average", "p", "which"),
     right=_length,
     calls=len(LENGTHS),
     tolerance=0.3,
     near=0.1,
+    secret=Forecast(
+        least=1,
+        most=32,
+        unit="an answer has at least one token and at most 32",
+        orders={
+            "under 1/|o|, all answers together include the correct ones. Are those longer or shorter than the "
+            "incorrect ones?": lambda rare, often, incorrect, constant: (
+                incorrect > max(rare, often)
+            ),
+            "under 1/|o|, incorrect answers are more frequent at p = 0.2 than at p = 0.8. What does that do to "
+            "the mean over all answers?": lambda rare, often, incorrect, constant: rare > often,
+        },
+    ),
     mistakes={
         "you expect that all answers grow under 1/|o|. What happens to the correct ones, and how many are "
         "they at p = 0.8?": lambda average, p, which: (

@@ -1,6 +1,7 @@
 """Checks of the exercises on preferences (notebook 01)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,20 +30,25 @@ def _loss(chosen: Any, rejected: Any) -> float:
     return -sum(math.log(p) for p in chances) / len(chances)
 
 
-def _large_margins(fn: Any, rng: np.random.Generator) -> None:
-    """In float32 the sigmoid of −200 is 0 and e^200 is ∞: neither may reach the loss."""
-    for margin in (-200.0, 200.0):
-        chosen = torch.tensor([margin, margin], requires_grad=True)
-        value, given = call(fn, chosen=chosen, rejected=torch.zeros(2))
-        slope = torch.autograd.grad(value, given["chosen"])[0]
-        shown = f"{float(value.detach()):g}"
-        right = max(0.0, -margin)
-        if not abs(float(value.detach()) - right) < 0.01 or not bool(slope.isfinite().all()):
-            raise Mistake(
-                f"{function_name(fn)}: correct for small scores, but for a margin of {margin:g} the loss "
-                f"is {shown} (its gradient is {slope.tolist()}) and should be {right:g}. In float32 σ(−200) "
-                "rounds to 0 and e²⁰⁰ is too large. Use one function that computes log σ as a whole"
-            )
+def _large_margins(*references: str, **plain: float) -> Callable[[Any, np.random.Generator], None]:
+    """In float32 the sigmoid of −200 is 0 and e^200 is ∞: neither may reach the loss or its gradient."""
+
+    def test(fn: Any, rng: np.random.Generator) -> None:
+        for margin in (-200.0, 200.0):
+            chosen = torch.full((2,), margin - 201, requires_grad=True)
+            others = {key: torch.full((2,), -201.0) for key in ("rejected", *references)}
+            value, given = call(fn, chosen=chosen, **others, **plain)
+            slope = torch.autograd.grad(value, given["chosen"])[0]
+            found, flip = float(value.detach()), plain.get("flip", 0.0)
+            right = (1 - flip) * max(0.0, -margin) + flip * max(0.0, margin)
+            if not abs(found - right) < 0.01 or not bool(slope.isfinite().all()):
+                raise Mistake(
+                    f"{function_name(fn)}: correct for small margins, but for a margin of {margin:g} the loss "
+                    f"is {found:g} (its gradient is {slope.tolist()}) and should be {right:g}. In float32 σ(−200) "
+                    "rounds to 0 and e²⁰⁰ is too large. Use one function that computes log σ as a whole"
+                )
+
+    return test
 
 
 check_bradley_terry_loss = Check(
@@ -54,7 +60,7 @@ check_bradley_terry_loss = Check(
     right=_loss,
     through="chosen",
     instead=_shapes,
-    last=_large_margins,
+    last=_large_margins(),
     mistakes={  # w, x: scores of chosen and rejected
         "the sign is flipped: this is a log-likelihood, and a loss is minimised": lambda w, x: (
             -_loss(w, x)
@@ -181,11 +187,14 @@ check_dpo_loss = Check(
     through="chosen",
     data=("ref_chosen", "ref_rejected"),
     instead=_shapes,
+    last=_large_margins("ref_chosen", "ref_rejected", beta=1.0, flip=0.1),
     mistakes={  # w, x: chosen, rejected; rw, rx: under the reference; e: probability of a flip
         "ε has no effect. With probability ε the rejected answer is the better one: what is the loss of such "
         "a pair?": lambda w, x, rw, rx, b, e: _dpo(w, x, rw, rx, b),
-        "chosen and rejected are exchanged, the sign inside the sigmoid is flipped, or the two "
-        "probabilities are": lambda w, x, rw, rx, b, e: _flipped(x, w, rx, rw, b, e),
+        "the loss is small where the rejected answer wins. Look for two things that are exchanged: the answers, "
+        "the probabilities ε and 1 − ε, or the sign inside the sigmoid": lambda w, x, rw, rx, b, e: (
+            _flipped(x, w, rx, rw, b, e)
+        ),
         "the loss of a flipped pair is subtracted. It is a loss, too, and occurs with probability ε": (
             lambda w, x, rw, rx, b, e: (1 - e) * _dpo(w, x, rw, rx, b) - e * _dpo(x, w, rx, rw, b)
         ),

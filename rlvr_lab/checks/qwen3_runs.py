@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_lab.checks.forecasts import Forecast
 from rlvr_lab.checks.kit import Check, Series
 
 # --------------------------------------------------------------------------------------------- votes
@@ -283,12 +284,24 @@ def _few(prompts: int, test: str, **changed: float) -> float:
 
 
 check_few_prompts = Check(
-    "predict_accuracy: one, four and 64 prompts",
+    "predict_accuracy: below the base with one prompt, above it with four, and four accuracies near the recorded",
     draw=lambda rng, turn: dict(zip(("prompts", "test"), list(FEW)[turn], strict=True)),
     right=_few,
     calls=4,
     tolerance=0.13,  # 0.40: a prediction between 0.22 and 0.58 passes
     near=0.09,
+    secret=Forecast(
+        least=0,
+        most=1,
+        unit="an accuracy lies between 0 and 1",
+        orders={
+            "one prompt: the policy can do without its chains. Is it then better or worse on other problems than "
+            "the base, which has 0.2?": lambda one, four, many, training: one < 0.2,
+            "one prompt teaches less about other problems than four do, and four less than 64": (
+                lambda one, four, many, training: one < four < many
+            ),
+        },
+    ),
     mistakes={
         "the held-out accuracy is taken to be that on the prompts: a few prompts can be learned by heart": (
             lambda prompts, test: 0.99

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_lab.checks.forecasts import Forecast
 from rlvr_lab.checks.kit import Check
 
 # ------------------------------------------------------------------------------------ random rewards
@@ -188,11 +189,12 @@ def _growth(wanted: str, tax: float) -> float:
 
 
 check_tax_prediction = Check(
-    "predict_growth: direction and order of magnitude of three runs",
+    "predict_growth: the directions of three runs, and their sizes within about 3 tokens",
     draw=lambda rng, turn: dict(zip(("wanted", "tax"), list(GROWTH)[turn], strict=True)),
     right=_growth,
     tolerance=0.6,  # 4.4 tokens: a prediction between 1.2 and 7.6 passes
     near=0.35,
+    secret=Forecast(signed=True),
     mistakes={
         "a tax does not always make the answers shorter. Compare it with what a chain brings: how much "
         "more often is it correct than a guess?": lambda wanted, tax: -abs(_growth(wanted, tax)),

@@ -1,5 +1,6 @@
 """The predictions of notebooks 02, 05, 06 and 07 are graded against what was recorded."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,15 +62,20 @@ def test_the_lengths_in_the_laboratory_are_those_of_the_recording() -> None:
 
 
 def test_the_table_of_the_essay_on_the_penalty_is_that_of_the_recordings() -> None:
-    """Means over seeds: √KL and gold at the end, gold at √KL = 1 and 1.5."""
+    """Means over seeds: √KL and gold after step 50, gold at √KL = 1 and 1.5; gold of the base."""
     sheet = NOTEBOOKS / "solutions" / "02_overoptimisation.ipynb"
     tasks = ["".join(cell["source"]) for cell in stubs.read(sheet)["cells"]]
     (task,) = [text for text in tasks if "Does the penalty prevent" in text.splitlines()[0]]
     rows = [row.split("|")[1:-1] for row in task.splitlines() if row.startswith("| β = ")]
     assert len(rows) == 3
+    assert "ten seeds without one, ten with β = 0.2 and five with β = 0.5, 50 steps each" in task
+    (base,) = re.findall(r"The base itself, .* mean gold reward of −(\d\.\d)", task)
     for name, *shown in rows:
         beta = float(name.split("=")[1])
         run = recorded(f"overoptimisation/fresh/ppo_300_flips{f'_beta{beta:g}' if beta else ''}")
+        assert run.curves("gold").shape == (5 if beta == 0.5 else 10, 50)
+        assert run.curves("gold")[:, 0].mean() == pytest.approx(-float(base), abs=0.051)
+        assert (run.curves("distance")[:, 0] == 0).all()
         gold = at_equal(run, "gold", [1.0, 1.5])
         reached = np.isfinite(gold).sum(axis=0)
         means = [run.curves(key)[:, -1].mean() for key in ("distance", "gold")]

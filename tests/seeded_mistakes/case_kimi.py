@@ -458,5 +458,9 @@ BANK: dict[str, list[Seeded]] = {
         seeded("enough on this base", foretelling(0.3, 0.3, 0.3, 0.9)),
         seeded("the change, and not", foretelling(0.63, 0.18, 0.62, 0.76)),
         seeded("percentages", foretelling(83, 39, 82, 96)),
+        seeded("compared with no length reward", foretelling(0.575, 0.58, 0.8, 0.9)),
+        seeded("the larger gap over guesses", foretelling(0.8, 0.57, 0.56, 0.9)),
+        seeded("between 0 and 1", foretelling(0.8, 0.4, 0.8, 1.1)),
+        seeded("step = 10: a little too high", foretelling(0.8, 0.62, 0.8, 0.9)),
     ],
 }

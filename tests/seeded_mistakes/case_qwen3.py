@@ -477,5 +477,9 @@ BANK: dict[str, list[Seeded]] = {
         seeded("always giving its answer", foretelling(0.5, 0.4, 0.95, 1.0)),
         seeded("numbers of the base", foretelling(0.2, 0.2, 0.2, 0.2)),
         seeded("percentages", foretelling(10, 40, 95, 99)),
+        seeded("better or worse on other problems", foretelling(0.23, 0.4, 0.9, 1.0)),
+        seeded("four less than 64", foretelling(0.19, 0.17, 0.9, 1.0)),
+        seeded("between 0 and 1", foretelling(-0.02, 0.4, 0.9, 1.0)),
+        seeded("prompts = 4, test = 'training': much too low", foretelling(0.1, 0.4, 0.9, 0.15)),
     ],
 }

@@ -318,5 +318,7 @@ BANK: dict[str, list[Seeded]] = {
         seeded("the length, and not its change", predicting(11, 3, 3)),
         seeded("size is too small", predicting(0.7, -0.5, -0.6)),
         seeded("size is too large", predicting(40, -30, -40)),
+        seeded("tax = 0.8: the wrong direction", predicting(4, 1, -4)),
+        seeded("wanted = 'sum', tax = 0.2: a little too high", predicting(9, -4, -4)),
     ],
 }

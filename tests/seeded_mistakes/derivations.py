@@ -1,5 +1,6 @@
 """Mistakes in the derivations of notebooks 05 to 07, as a learner would enter them."""
 
+import itertools
 import math
 
 import torch
@@ -45,6 +46,20 @@ def as_if_independent(pi, rewards, n):
 
 def second_moment(pi, rewards, n):
     return loo(pi, rewards, n) + parts(pi, rewards)[3]
+
+
+def of_groups(groups, pi, rewards, n):
+    second, first = 0.0, torch.zeros(len(pi), dtype=pi.dtype)
+    scores = torch.eye(len(pi), dtype=pi.dtype) - pi
+    for group in groups:
+        r, chance = rewards[list(group)], pi[list(group)].prod()
+        g = ((r - (r.sum() - r) / (n - 1))[:, None] * scores[list(group)]).mean(dim=0)
+        second, first = second + chance * g @ g, first + chance * g
+    return second - first @ first
+
+
+def over_a_list_of_groups(pi, rewards, n):
+    return of_groups([*itertools.product(range(len(pi)), repeat=n)], pi, rewards, n)
 
 
 def limits(p, n):
@@ -95,6 +110,9 @@ BANK: dict[str, list[Seeded]] = {
         seeded("still to be subtracted", second_moment),
         seeded("standard deviation", lambda pi, r, n: loo(pi, r, n).sqrt()),
         seeded("one answer more", lambda pi, r, n: loo(pi, r, n + 1)),
+        seeded("times G/(G − 1)", lambda pi, r, n: n / (n - 1) * constant_j(pi, r, n)),
+        seeded("go through none of them", over_a_list_of_groups),
+        seeded("should be K or G", lambda pi, r, n: loo(pi, r, min(n, 4))),
     ],
     "check_multiplier_limits": [
         seeded("not 1/√G", first(lambda p, n: math.sqrt(n))),
@@ -107,12 +125,15 @@ BANK: dict[str, list[Seeded]] = {
         seeded("factor ½", third(lambda q: 1 / (4 * q**1.5))),
         seeded("correction of the mean std", third(lambda q: 1 / (8 * q**0.5))),
         seeded("first-order term", third(lambda q: 0.0)),
+        seeded("A closed form is asked for", third(lambda q: 1.003 / (8 * q**1.5))),
     ],
     "check_worst_kl": [
         seeded("both ends are equally probable", lambda a, b: at_ends(0.5, 1 - a, 1 + b)),
         seeded("of the two ends are exchanged", lambda a, b: at_ends(a / (a + b), 1 - a, 1 + b)),
         seeded("lower end everywhere", lambda a, b: at_ends(1.0, 1 - a, 1 + b)),
         seeded("upper end everywhere", lambda a, b: at_ends(0.0, 1 - a, 1 + b)),
+        seeded("with probability 1", lambda a, b: (-math.log(1 - a), (1 + b) * math.log(1 + b))),
+        seeded("bounds the logarithm", lambda a, b: (-math.log(1 - a), math.log(1 + b))),
         seeded("two directions are exchanged", lambda a, b: worst(a, b)[::-1]),
         seeded("second-order approximation", lambda a, b: (a * b / 2, a * b / 2)),
         seeded("the same direction", lambda a, b: (worst(a, b)[0], worst(a, b)[0])),

@@ -143,11 +143,11 @@ BANK: dict[str, list[Seeded]] = {
     "check_dpo_loss": [
         seeded("ε has no effect", lambda w, x, rw, rx, b, e: bt(b * margin(w, x, rw, rx))),
         seeded(
-            "or the two probabilities",
+            "the probabilities ε and 1 − ε",
             lambda *given: either(given[4] * margin(*given[:4]), 1 - given[5]),
         ),
         seeded(
-            "are exchanged, the sign",
+            "the sign inside the sigmoid",
             lambda *given: either(-given[4] * margin(*given[:4]), given[5]),
         ),
         seeded("is subtracted", subtracted),
@@ -177,6 +177,15 @@ BANK: dict[str, list[Seeded]] = {
         seeded(
             "ratio of probabilities",
             lambda w, x, rw, rx, b, e: either(b * ((w - rw).exp() - (x - rx).exp()), e),
+        ),
+        seeded(
+            "computes log σ as a whole",
+            lambda w, x, rw, rx, b, e: (
+                -(
+                    (1 - e) * torch.sigmoid(b * margin(w, x, rw, rx)).log()
+                    + e * torch.sigmoid(-b * margin(w, x, rw, rx)).log()
+                ).mean()
+            ),
         ),
         seeded(
             "a detach is missing",
