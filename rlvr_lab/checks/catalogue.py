@@ -201,7 +201,7 @@ def progress(folder: Path | None = None) -> str:
         *(f"  {SIGNS[name]}  {meaning}" for name, meaning in MEANINGS.items()),
         "",
         f"{len(done)} of {len(every)} exercises, {sum(one.maximum for one in done)} of "
-        f"{sum(one.maximum for one in every)} points, about {rest / 60:.0f} hours to go",
+        f"{sum(one.maximum for one in every)} points, about {rest / 60:.1f} hours to go",
         "Read from the saved notebooks: save a sheet to count what you did. Nothing leaves this machine.",
     ]
     return "\n".join(lines[1:])

@@ -130,6 +130,33 @@ def test_the_table_of_progress_adds_up(sheet: dict[str, Any], tmp_path: Path) ->
         assert f"{one.minutes:3} min" in table and one.title in table
 
 
+def test_written_answers_count_and_their_minutes_are_done(tmp_path: Path) -> None:
+    name = "10_case_qwen3"
+    notebook = stubs.read(NOTEBOOKS / "exercises" / f"{name}.ipynb")
+    own = [one for one in EVERY if one.sheet == name]
+    (essay,) = [one for one in own if one.kind == "essay"]
+    cell(notebook, essay.answers[0])["source"] = ["My words."]
+    ran(cell(notebook, next(iter(own[0].points))), 2, said="✓ one")
+    stubs.write(notebook, tmp_path / f"{name}.ipynb")
+    table, done = catalogue.progress(tmp_path), own[0].maximum + essay.maximum
+    assert f"2 of {len(own)} exercises, {done} of {sum(o.maximum for o in own)} points" in table
+    rest = sum(one.minutes for one in own) - own[0].minutes - essay.minutes
+    assert f"about {rest / 60:.1f} hours to go" in table
+
+
+def test_any_answer_that_was_run_after_the_check_makes_it_old(
+    sheet: dict[str, Any], tmp_path: Path
+) -> None:
+    place = sheet["cells"].index(cell(sheet, "bradley-terry"))
+    second = copy.deepcopy(sheet["cells"][place])
+    second["id"], second["metadata"]["nbgrader"]["grade_id"] = "other", "other"
+    sheet["cells"].insert(place + 1, second)
+    ran(cell(sheet, "bradley-terry"), 9)
+    ran(second, 3)
+    ran(cell(sheet, "bradley-terry-check"), 5, said="✓ one")
+    assert state(sheet, tmp_path) == catalogue.CHANGED
+
+
 def test_the_command_reads_the_sheets_of_the_course(capsys: pytest.CaptureFixture) -> None:
     assert command_line.main(["exercises", "--status"]) == 0
     said = capsys.readouterr().out
