@@ -111,7 +111,9 @@ def test_an_exercise_is_solved_only_if_all_its_parts_are(
     sheet["cells"].insert(place + 1, second)
     ran(cell(sheet, "bradley-terry-check"), 2, said="✓ one")
     assert state(sheet, tmp_path) == catalogue.TRIED
-    ran(second, 3, said="✓ two")
+    ran(second, 3, evalue="the sign is flipped")
+    assert state(sheet, tmp_path) == catalogue.TRIED, "the worst of its parts"
+    ran(second, 4, said="✓ two")
     assert state(sheet, tmp_path) == catalogue.SOLVED
 
 
