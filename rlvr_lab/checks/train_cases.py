@@ -83,7 +83,7 @@ check_chain_train = TrainCheck(
         rewards={"accuracy": 1.0, "format": 0.1, "length": 0.0}, steps=STEPS
     ),
     allowed=(*RUN, "rewards", "length_from"),
-    bars=(Bar("accuracy", 0.9), Bar("length", 11.4, least=False)),
+    bars=(Bar("accuracy", 0.9), Bar("length", 11.4, least=False, close=0.2)),
     budget=30_000,
     measure=accuracy,
     advice=(
@@ -131,8 +131,9 @@ check_prompt_train = TrainCheck(
     title="prompts and tokens from one budget",
     config=PaidPromptsConfig(steps=STEPS),
     allowed=(*RUN, "prompts"),
-    bars=(Bar("accuracy", 0.87),),
+    bars=(Bar("accuracy", 0.87, mean=True),),
     budget=60_000,
+    seeds=3,
     measure=lambda config, state, seen, seed: accuracy(
         config, replace(state, task=Sums()), seen, seed
     ),

@@ -182,6 +182,43 @@ def test_every_seed_has_to_reach_every_bar() -> None:
     judged(replace(check, bars=(Bar("length", 8.9, least=False),)), trial(0.6))
 
 
+def test_a_near_miss_is_told_to_be_close() -> None:
+    check = tiny(bars=(Bar("accuracy", 0.5),))
+    near = judged(check, trial(0.6), trial(0.49))
+    assert "That is close" in near
+    assert "leave a margin" in near
+    for far in ((0.6, 0.47), (0.49, 0.495), (0.47, 0.49)):  # too far, or no seed passes
+        assert "That is close" not in judged(check, *map(trial, far))
+    both = replace(check, bars=(Bar("accuracy", 0.5), Bar("length", 8.0, least=False)))
+    assert "That is close" not in judged(both, trial(0.6), trial(0.49))
+    wide = replace(check, bars=(Bar("accuracy", 0.5, close=0.1),))
+    assert "That is close" in judged(wide, trial(0.6), trial(0.45))
+
+
+def test_a_bar_may_judge_the_mean_over_the_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    check = tiny(bars=(Bar("accuracy", 0.5, mean=True),), seeds=3)
+    check.judge("my_run", check.config, [trial(0.2), trial(0.6), trial(0.71)])
+    message = judged(check, trial(0.2), trial(0.6), trial(0.64))
+    assert "the goal is missed. Goal: mean accuracy ≥ 0.5.\n  accuracy 0.2 after" in message
+    assert "\n  mean accuracy 0.480\n" in message
+    assert "That is close" not in message
+    assert "That is close" in judged(check, trial(0.6), trial(0.3), trial(0.58))
+    assert "That is close" in judged(check, trial(0.49), trial(0.49), trial(0.49))
+    check(chosen(), seed=0)
+    assert capsys.readouterr().out == "✓ tiny: accuracy 0.5, 0.5, 0.5; mean 0.5 (3 fresh seeds)\n"
+    length = replace(check, bars=(Bar("length", 9.0, least=False, mean=True),))
+    length.judge("my_run", check.config, [trial(0.2), trial(0.3)])
+    assert "Goal: mean length ≤ 8.9" in judged(
+        replace(check, bars=(Bar("length", 8.9, least=False, mean=True),)), trial(0.6)
+    )
+
+
+def test_only_words_that_may_be_chosen_are_named() -> None:
+    message = said(train_runs.check_gold_train, chosen(optimiser="reinforce"))
+    assert "optimiser must be 'ppo' or 'grpo' here, got 'reinforce'" in message
+    assert "optimum" not in message
+
+
 def test_advice_goes_by_the_numbers_of_the_run() -> None:
     check = train_runs.check_grpo_train
     assert "still rising" in judged(check, trial(0.8))

@@ -75,7 +75,8 @@ BANK: dict[str, list[Seeded]] = {
     "check_gold_train": [
         seeded("'pairs' may not be set", settings(pairs=30_000)),
         seeded("'flip' may not be set", settings(flip=0.0, steps=20)),
-        seeded("choose ppo or grpo", settings(optimiser="best_of_n")),
+        seeded("must be 'ppo' or 'grpo' here", settings(optimiser="best_of_n")),
+        seeded("must be 'ppo' or 'grpo' here", settings(optimiser="reinforce")),
         seeded("batch_size: must be a multiple of 16", settings(batch_size=100)),
         seeded("kl_coef: must be not negative", settings(kl_coef=-0.1)),
         seeded("members may be at most 8", settings(members=50)),
