@@ -8,6 +8,7 @@ import argparse
 import sys
 from datetime import datetime
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -70,5 +71,9 @@ def _run(options: argparse.Namespace) -> int:
     if find_spec("nbgrader") is None:
         raise ValueError(NEEDS.format(name=options.step, python=sys.executable))
     from rlvr_lab.grading import classroom_steps  # reads nbconvert, which training needs not
+
+    for stream in (sys.stdout, sys.stderr):  # a student's name never stops a command
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     return getattr(classroom_steps, options.step)(options)

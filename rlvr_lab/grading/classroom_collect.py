@@ -9,7 +9,6 @@ A sheet is recognised by its cells, not by its file's name. Nothing here runs a 
 a student's file stops the others: what cannot be used is named. This module needs no nbgrader.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_lab.checks.stubs import read
-from rlvr_lab.grading.classroom_course import RELEASED, Course, fingerprint, grading, safe_name
+from rlvr_lab.grading.classroom_course import RELEASED, Course, fingerprint, grading
+from rlvr_lab.grading.classroom_files import plain_name, printable, read_notebook, safe_name
 
-__all__ = ["Found", "collect", "due_times", "hours_late", "read_notebook"]
+__all__ = ["Found", "collect", "due_times", "hours_late"]
 
-LARGEST = 20 << 20
 _MOODLE = re.compile(r"(_\d+)?_assignsubmission_(file|onlinetext)_?$")
 _CANVAS = re.compile(r"(_LATE)?(_\d+){1,2}$", re.IGNORECASE)
 _COPY = re.compile(r"( ?\(\d+\)|-\d+)?$")
@@ -35,7 +34,7 @@ class Found:
     """What one file turned out to be.
 
     Attributes:
-        student: who handed it in.
+        student: who handed it in; empty when the file's place names nobody.
         file: its path.
         time: when it was last changed.
         assignment: which sheet it is; ``None`` when it cannot be used.
@@ -51,57 +50,18 @@ class Found:
     used: bool = False
 
 
-def read_notebook(path: Path) -> dict[str, Any]:
-    """The notebook in ``path``, with its cells in a shape that can be relied on.
-
-    Raises:
-        ValueError: with the reason, when it is no notebook.
-    """
-    if path.is_symlink() or not path.is_file():
-        raise ValueError("it is a link, not a file")
-    if (size := path.stat().st_size) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST >> 20} MB ({size / 2**20:.0f} MB)")
-    try:
-        notebook = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ValueError("it is no text file") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"it is no JSON ({error})" if path.stat().st_size else "it is empty"
-        ) from None
-    if not isinstance(notebook, dict) or "nbformat" not in notebook:
-        raise ValueError("it is JSON, but no notebook")
-    if notebook["nbformat"] != 4:
-        raise ValueError(f"it has the old notebook format {notebook['nbformat']!r}")
-    cells = notebook.get("cells")
-    sound = isinstance(cells, list) and all(map(_is_cell, cells))
-    if not sound or not isinstance(notebook.get("metadata", {}), dict):
-        raise ValueError("its cells are damaged")
-    return notebook
-
-
-def _is_cell(cell: Any) -> bool:
-    source = cell.get("source") if isinstance(cell, dict) else None
-    return (
-        (
-            isinstance(source, str)
-            or (isinstance(source, list) and all(isinstance(s, str) for s in source))
-        )
-        and isinstance(cell.get("metadata", {}), dict)
-        and cell.get("cell_type") in ("code", "markdown", "raw")
-    )
-
-
 # ---------------------------------------------------------------------------------- whose, and which
 
 
 def _student_of(name: str, roster: list[str], assignments: list[str], folder: bool) -> str:
     """The student whose name ``name`` begins with."""
-    named = [one for one in roster if name == one or re.match(re.escape(one) + r"[\W_]", name)]
+    named = [
+        one for one in roster if safe_name(name) == one or re.match(re.escape(one) + r"[\W_]", name)
+    ]
     if named:
         return max(named, key=len)
     if folder:
-        return _MOODLE.sub("", name).strip() or name
+        return _MOODLE.sub("", name).strip()
     stem = _COPY.sub("", name.split(".ipynb")[0])
     for assignment in assignments:
         if stem.endswith("_" + assignment):
@@ -119,7 +79,8 @@ def _files(folder: Path, roster: list[str], assignments: list[str]) -> Iterator[
         if entry.name.startswith(".") or entry.name in _SKIPPED:
             continue
         inside = sorted(entry.rglob("*")) if entry.is_dir() and not entry.is_symlink() else [entry]
-        student = _student_of(safe_name(entry.name), roster, assignments, folder=entry.is_dir())
+        student = _student_of(plain_name(entry.name), roster, assignments, folder=entry.is_dir())
+        student = safe_name(student) if student.strip(" .") else ""
         for path in inside:
             parts = path.relative_to(folder).parts
             hidden = any(part.startswith(".") or part in _SKIPPED for part in parts)
@@ -213,10 +174,14 @@ def collect(
     for found in every:
         if roster and found.student not in roster and found.file.name:
             found.remarks.append("not on the roster")
-    if not dry_run:
-        for found in every:
-            if found.used and found.assignment:
+        if not dry_run and found.used:
+            try:
                 _copy(found, course)
+            except OSError as error:  # one submission never stops the others
+                found.used = False
+                found.remarks.append(f"not copied: {error}")
+        found.remarks = [printable(said) for said in found.remarks]
+    if not dry_run:
         _remember(every, course, due, assignments, now())
     return every
 
@@ -224,9 +189,14 @@ def collect(
 def _look(student: str, path: Path, course: Course, sheets: dict) -> Found:
     try:
         seconds = path.lstat().st_mtime
-    except OSError:
-        seconds = 0.0
-    found = Found(student, path, datetime.fromtimestamp(seconds, UTC))
+        time = datetime.fromtimestamp(seconds, UTC)
+    except (OSError, ValueError, OverflowError):  # no file system's time, or none of this calendar
+        time = datetime.fromtimestamp(0, UTC)
+    found = Found(student, path, time)
+    if not student:
+        where = "/".join(path.parts[-2:])
+        found.remarks.append(f"{where}: its place gives no student's name; rename it. Not used")
+        return found
     if ".ipynb" not in path.name.lower():
         found.remarks.append(f"{path.name}: not a notebook's name; left alone")
         return found
@@ -293,7 +263,7 @@ def _missing(
     handed = {found.assignment for found in every if found.used}
     asked = [name for name in assignments if name in handed or len(assignments) == 1]
     done = {(found.student, found.assignment) for found in every if found.used}
-    people = list(dict.fromkeys([*roster, *sorted({found.student for found in every})]))
+    people = list(dict.fromkeys([*roster, *sorted({found.student for found in every} - {""})]))
     absent = []
     for assignment in asked:
         for student in people:
@@ -306,12 +276,15 @@ def _missing(
 
 
 def _copy(found: Found, course: Course) -> None:
-    place = course.notebook("submitted", found.assignment or "", found.student)
-    if place.parent.exists():
-        shutil.rmtree(place.parent)
-    place.parent.mkdir(parents=True)
-    shutil.copyfile(found.file, place)
-    place.with_name("timestamp.txt").write_text(found.time.strftime(STAMP) + "\n", "utf-8")
+    place = course.notebook("submitted", found.assignment or "", found.student).parent
+    beside = place.with_name(f".{place.name}.new")  # so that a failure costs nothing
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    shutil.copyfile(found.file, beside / f"{place.name}.ipynb")
+    (beside / "timestamp.txt").write_text(found.time.strftime(STAMP) + "\n", "utf-8")
+    if place.exists():
+        shutil.rmtree(place)
+    beside.rename(place)
 
 
 def due_times(course: Course) -> dict[str, datetime]:
@@ -336,6 +309,8 @@ def _remember(
     for found in every:
         remarks.setdefault((found.student, found.assignment or ""), []).extend(found.remarks)
     for (student, assignment), said in remarks.items():
+        if not student:
+            continue
         kept.setdefault("remarks", {}).setdefault(student, {})[assignment] = said
     course.remember("collected.json", kept)
     with (course.logs / "collect.txt").open("a", encoding="utf-8") as log:
@@ -344,4 +319,4 @@ def _remember(
             used = "used" if found.used else "not used"
             place = found.file if found.file.name else "no file"
             what = f"{found.student}: {place} ({found.assignment or 'no assignment'}, {used})"
-            log.write("  " + "; ".join([what, *found.remarks]) + "\n")
+            log.write("  " + "; ".join([printable(what, 2000), *found.remarks]) + "\n")

@@ -17,7 +17,7 @@ import csv
 import hashlib
 import hmac
 import json
-import re
+import os
 import secrets
 import subprocess
 from collections.abc import Iterable
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_lab.checks.stubs import METADATA, Notebook, stub, stub_source
+from rlvr_lab.grading.classroom_files import file_name, printable, safe_name
 from rlvr_lab.policy.data import data_folder
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "hidden_call",
     "is_test",
     "open_course",
-    "safe_name",
     "source_of",
     "table",
 ]
@@ -62,6 +62,12 @@ class Course:
         folder.mkdir(exist_ok=True)
         return folder
 
+    def write_log(self, assignment: str, student: str, lines: Iterable[str]) -> None:
+        """Write the log of one submission, whatever stands in it."""
+        text = "\n".join(lines) + "\n"
+        place = self.logs / f"{file_name(f'{assignment}_{student}')}.txt"
+        place.write_text(text, "utf-8", "backslashreplace")
+
     def released(self) -> list[str]:
         """The assignments that have been released."""
         return sorted(path.parent.name for path in self.folder.glob("source/*/*.ipynb"))
@@ -76,25 +82,34 @@ class Course:
             names, self.released(), f"released in {self.folder}; `class release` does that"
         )
 
-    def hidden_seed(self, assignment: str, grade_id: str) -> int:
-        """The seed of a check's hidden test: the same each time, and unknown without the secret."""
+    def hidden_seed(self, assignment: str, grade_id: str, handed_in: str = "") -> int:
+        """The seed of a check's hidden test: the same each time, and unknown without the secret.
+
+        With ``handed_in``, which stands for a submission, the seed is that submission's own.
+        """
         place = self.folder / "secret"
         if not place.is_file():
             place.touch(mode=0o600)
             place.write_text(secrets.token_hex(32) + "\n", "ascii")
         key = bytes.fromhex(place.read_text("ascii").strip())
-        digest = hmac.digest(key, f"{assignment}/{grade_id}".encode(), "sha256")
+        what = f"{assignment}/{grade_id}" + f"/{handed_in}" * bool(handed_in)
+        digest = hmac.digest(key, what.encode("utf-8", "backslashreplace"), "sha256")
         return int.from_bytes(digest[:8]) >> 4  # 60 bits
 
     def remembered(self, name: str) -> dict[str, Any]:
         """What stands in the course's file ``name``; empty if there is none."""
         place = self.folder / name
-        return json.loads(place.read_text("utf-8")) if place.is_file() else {}
+        try:
+            return json.loads(place.read_text("utf-8")) if place.is_file() else {}
+        except ValueError as error:
+            raise ValueError(f"{place} is damaged ({error}); move it away") from None
 
     def remember(self, name: str, what: dict[str, Any]) -> None:
         """Keep ``what`` in the course's file ``name``."""
         text = json.dumps(what, ensure_ascii=False, indent=1, sort_keys=True)
-        (self.folder / name).write_text(text + "\n", "utf-8")
+        beside = self.folder / f"{name}.new"  # a failure must not cost what stands there
+        beside.write_text(text + "\n", "utf-8", "backslashreplace")
+        os.replace(beside, self.folder / name)
 
     def roster(self, path: Path | None = None) -> list[str]:
         """The students of ``path``, by default of the course's ``students.csv``; empty without one.
@@ -103,7 +118,7 @@ class Course:
 
         Raises:
             FileNotFoundError: when ``path`` does not exist.
-            ValueError: when a name stands there twice.
+            ValueError: when a name stands there twice, or is none.
         """
         place = path or self.folder / "students.csv"
         if path is None and not place.is_file():
@@ -117,16 +132,9 @@ class Course:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{place}: {name!r} stands there more than once")
+            if name and not name.strip(" ."):
+                raise ValueError(f"{place}: {name!r} is no student's name")
         return [safe_name(name) for name in names if name]
-
-
-def safe_name(name: str) -> str:
-    """A student's name without the characters that nbgrader takes for patterns of file names.
-
-    >>> safe_name("ada [2]")
-    'ada _2_'
-    """
-    return re.sub(r"[\[\]*?]", "_", name)
 
 
 def choose(names: Iterable[str] | None, among: list[str], what: str) -> list[str]:
@@ -249,7 +257,7 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
     b             –
     """
     shown = [
-        ["–" if x is None else f"{x:g}" if isinstance(x, float) else str(x) for x in row]
+        ["–" if x is None else f"{x:g}" if isinstance(x, float) else printable(str(x)) for x in row]
         for row in rows
     ]
     number = [

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rlvr_lab.checks import stubs
-from rlvr_lab.grading.classroom_collect import Found, collect, read_notebook
-from rlvr_lab.grading.classroom_course import Course, fingerprint, source_of
+from rlvr_lab.grading.classroom_collect import Found, collect
+from rlvr_lab.grading.classroom_course import Course, fingerprint, source_of, table
+from rlvr_lab.grading.classroom_files import file_name, printable, read_notebook, safe_name
 from tests.grading.tiny import IDS, NAME, answered, handed_out, put, sheet
 
 DUE = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)  # when `put` says that files were changed
@@ -145,6 +146,8 @@ def test_collecting_again_takes_newer_files_only(course: Course, folder: Path) -
         ),
         ('{"nbformat": 4, "cells": [], "metadata": []}', "its cells are damaged"),
         (b"\xff\xfe\x00", "it is no text file"),
+        ('{"nbformat": 4, "nbformat_minor": "x", "cells": []}', "its nbformat_minor is no number"),
+        ('{"nbformat": 4, "cells": [], "n": ' + "9" * 5000 + "}", "it is no JSON"),
     ],
 )
 def test_a_file_that_is_no_notebook_is_named(
@@ -214,3 +217,72 @@ def test_a_notebook_is_read_as_it_is(tmp_path: Path) -> None:
     put(" " * ((20 << 20) + 1), tmp_path / "b.ipynb")
     with pytest.raises(ValueError, match="larger than 20 MB"):
         read_notebook(tmp_path / "b.ipynb")
+
+
+# ------------------------------------------------------------------------ nobody's file stops the others
+
+
+def test_no_text_of_a_student_breaks_the_course(course: Course, folder: Path) -> None:
+    odd = "a\nada  tiny  yes \x1b[2J \ud800"
+    stranger = answered()
+    stranger["cells"].append(
+        {"cell_type": "markdown", "metadata": {"nbgrader": {"grade_id": odd}}, "source": [odd]}
+    )
+    put(stranger, folder / "mal" / "tiny.ipynb")
+    old = answered(of=handed_out("\ud800\x1b[2J"))
+    put(old, folder / "old" / "My\nwork\udcff.ipynb")
+    put(answered(), folder / "x\n\udcffy" / "tiny.ipynb")
+    put(answered(), folder / "ben" / "tiny.ipynb")
+    every = collect(course, folder, [NAME])
+    assert {one.student for one in every if one.used} == {"mal", "old", "x__y", "ben"}
+    said = [line for one in every for line in one.remarks]
+    assert any("unknown cells a�ada  tiny  yes �[2J �" in line for line in said)
+    assert any("old version ��[2J" in line for line in said)
+    assert all(line.isprintable() for line in said)
+    kept = course.remembered("collected.json")["remarks"]
+    assert set(kept) == {"mal", "old", "x__y", "ben"}
+    assert "\x1b" not in (course.logs / "collect.txt").read_text("utf-8")
+    assert table(["a"], [["b\n\x1b\ud800"]]) == "a\nb���"
+
+
+@pytest.mark.parametrize(
+    "name", [" ..", " ", "_12_assignsubmission_file_", " .._1_assignsubmission_file_"]
+)
+def test_a_place_without_a_name_is_refused(course: Course, folder: Path, name: str) -> None:
+    put(answered(), folder / name / "tiny.ipynb")
+    put(answered(), folder / "ben" / "tiny.ipynb")
+    every = collect(course, folder, [NAME])
+    (refused,) = [one for one in every if not one.used]
+    assert remarks(refused).endswith("its place gives no student's name; rename it. Not used")
+    assert set(course.remembered("collected.json")["remarks"]) == {"ben"}
+    assert [path.name for path in (course.folder / "submitted").iterdir()] == ["ben"]
+
+
+def test_names_fit_into_file_systems() -> None:
+    assert safe_name("Zoë {1} [x]/<b>") == "Zoë {1} _x___b_"
+    long = [safe_name("ü" * 100 + end) for end in "ab"]
+    assert long[0] != long[1] and all(len(name.encode()) <= 120 for name in long)
+    assert len(file_name("a" * 250)) == 200 and file_name("tiny_ada") == "tiny_ada"
+    assert printable("a" * 500) == "a" * 399 + "…"
+
+
+def test_what_cannot_be_copied_stops_nobody(course: Course, folder: Path) -> None:
+    put(answered(), folder / "ada/tiny.ipynb")
+    put(answered(), folder / ("n" * 200) / "tiny.ipynb")
+    put(answered(), folder / "zoe/tiny.ipynb")
+    (course.folder / "submitted").mkdir()
+    (course.folder / "submitted" / "ada").write_text("no folder")
+    every = collect(course, folder, [NAME])
+    assert "not copied: " in remarks(every[0])
+    assert [one.used for one in every[1:3]] == [True, True]
+
+
+def test_what_is_remembered_survives_a_failure(course: Course) -> None:
+    course.remember("collected.json", {"a": "\ud800"})
+    assert course.remembered("collected.json") == {"a": "\ud800"}
+    with pytest.raises(TypeError):
+        course.remember("collected.json", {"a": object()})
+    assert course.remembered("collected.json") == {"a": "\ud800"}
+    (course.folder / "collected.json").write_text("{")
+    with pytest.raises(ValueError, match=r"collected\.json is damaged"):
+        course.remembered("collected.json")
