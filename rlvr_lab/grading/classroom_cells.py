@@ -8,10 +8,13 @@ so that nbgrader's gradebook and formgrader see nothing unusual.
 They are nbconvert preprocessors; the module needs no nbgrader.
 """
 
+import copy
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
+import bleach
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
@@ -20,8 +23,9 @@ from traitlets import Bool, Float, Unicode
 from rlvr_lab.checks.stubs import PROSE_STUB, read, stub
 from rlvr_lab.grading import classroom_course
 from rlvr_lab.grading.classroom_course import Course, fingerprint, grading
+from rlvr_lab.grading.classroom_files import utf8
 
-__all__ = ["AlignCells", "HideTests", "MarkCells", "StubSolutions", "without_seed"]
+__all__ = ["AlignCells", "HideTests", "MarkCells", "StubSolutions", "harmless", "without_seed"]
 
 Resources = dict[str, Any]
 _SEED = re.compile(r"\n? *\(to get the same inputs again[^\n]*")
@@ -35,6 +39,35 @@ def without_seed(message: str) -> str:
     'k3: wrong sign'
     """
     return _SEED.sub("", message)
+
+
+TAGS = re.findall(
+    r"\w+",
+    """a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img kbd li ol p pre s
+    span strong sub summary sup table tbody td th thead tr u ul""",
+)
+_CLASSES = re.compile(r"(highlight|hl-[\w-]+|language-\w+|anchor-link|[a-z][a-z0-9]{0,2}|\s)*")
+
+
+def _may_have(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute stays: what Markdown makes, and what highlights code."""
+    if name == "class":
+        return _CLASSES.fullmatch(value) is not None
+    if (tag, name) == ("img", "src"):
+        return re.match(r"(https?:|data:image/(png|jpeg|gif);|[^:]*$)", value) is not None
+    return name in {"a": ("href",), "img": ("alt", "width"), "th": ("align",)}.get(tag, ("title",))
+
+
+def harmless(html: str) -> str:
+    """A text as HTML without scripts, styles, forms and the like; they are shown as they were written.
+
+    nbgrader's pages put each text through nbconvert's filter ``strip_files_prefix``, whose place this takes.
+
+    >>> harmless('<p onclick="x()">a <script>b</script></p>')
+    '<p>a &lt;script&gt;b&lt;/script&gt;</p>'
+    """
+    schemes = ["http", "https", "mailto", "data"]
+    return bleach.clean(html, tags=TAGS, attributes=_may_have, protocols=schemes)
 
 
 class _Ours(Preprocessor):
@@ -102,10 +135,10 @@ class AlignCells(_Ours):
         found: dict[str, int] = {}
         for given in nb.cells:
             grade_id = grading(given).get("grade_id")
-            kind = (
-                given.get("cell_type") if given.get("cell_type") in ("code", "raw") else "markdown"
-            )
-            cell = {"cell_type": kind, "metadata": {}, "source": str(given.get("source", ""))}
+            # a raw cell would be raw HTML in the feedback
+            kind = "code" if given.get("cell_type") == "code" else "markdown"
+            source = utf8(str(given.get("source", "")))
+            cell = {"cell_type": kind, "metadata": {}, "source": source}
             ours = own.get(grade_id) if isinstance(grade_id, str) else None
             if ours and grade_id not in found:
                 found[grade_id] = ours[0]
@@ -151,12 +184,13 @@ class MarkCells(_Ours):
             train=self.train_seconds,
             notebook=self.notebook_seconds,
         )
-        handed_in = course.notebook("submitted", assignment, student)
+        place = course.notebook("submitted", assignment, student)
+        seeds = _seeds(course, assignment, f"{student}/{_digest(place)}", source)
         marked = marking.mark(
-            marking.read_submission(handed_in, limits),
-            source,
+            marking.read_submission(place, limits),
+            _with_seeds(source, course, assignment, seeds),
             limits,
-            lambda grade_id: course.hidden_seed(assignment, grade_id),
+            seeds.__getitem__,
         )
         outcomes = {cell.grade_id: cell for cell in marked.cells}
         for cell in nb.cells:
@@ -165,9 +199,38 @@ class MarkCells(_Ours):
                 cell.outputs = [_output(outcome)]
             elif outcome is not None and outcome.points == 0:  # an empty answer is no answer
                 cell.source = PROSE_STUB
-        place = course.logs / f"{assignment}_{student}.txt"
-        place.write_text("\n".join(_report(assignment, student, marked)) + "\n", "utf-8")
+        course.write_log(assignment, student, _report(assignment, student, marked, seeds))
         return nb, resources
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _seeds(course: Course, assignment: str, handed_in: str, source: dict[str, Any]) -> dict:
+    """grade_id → the seed of its hidden test: the submission's own, and for training the course's.
+
+    So nobody can learn from the feedback what the next test will be. Checks that train have bars, which all
+    students should meet under the same conditions.
+    """
+    from rlvr_lab.grading.submissions import exercises
+
+    return {
+        one.grade_id: course.hidden_seed(assignment, one.grade_id, "" if one.train else handed_in)
+        for one in exercises(source)
+    }
+
+
+def _with_seeds(
+    source: dict[str, Any], course: Course, assignment: str, seeds: dict[str, int]
+) -> dict[str, Any]:
+    """The sheet with these seeds in its hidden tests, in place of the course's."""
+    made = copy.deepcopy(source)
+    for cell in filter(classroom_course.is_test, made["cells"]):
+        name = grading(cell)["grade_id"]
+        old = f"seed={course.hidden_seed(assignment, name)})"
+        cell["source"] = "".join(cell["source"]).replace(old, f"seed={seeds[name]})")
+    return made
 
 
 def _once(message: str) -> str:
@@ -176,14 +239,14 @@ def _once(message: str) -> str:
 
 
 def _output(outcome: Any) -> NotebookNode:
-    said = _once(outcome.message)
+    said = utf8(_once(outcome.message))
     if outcome.passed:
         return new_output("stream", name="stdout", text=said + "\n")
     name = outcome.error or "Mistake"
     return new_output("error", ename=name, evalue=said, traceback=[f"✗ {said.removeprefix('✗ ')}"])
 
 
-def _report(assignment: str, student: str, marked: Any) -> list[str]:
+def _report(assignment: str, student: str, marked: Any, seeds: dict[str, int]) -> list[str]:
     """What the instructor reads about one submission."""
     lines = [f"{assignment}, {student}: {marked.points:g} of {marked.possible:g} points"]
     for cell in marked.cells:
@@ -191,6 +254,8 @@ def _report(assignment: str, student: str, marked: Any) -> list[str]:
         lines.append(f"\n{cell.grade_id}: {points} of {cell.possible:g}")
         lines += [f"  {line}" for line in _once(cell.message).splitlines()]
         lines += [f"  log: {line}" for line in cell.log]
+        if cell.points == 0 and cell.error == "Mistake":
+            lines.append(f"  hidden test: seed={seeds[cell.grade_id]}")
     known = {f"{cell.grade_id}: {line}" for cell in marked.cells for line in cell.log}
     general = [line for line in marked.log if line not in known]
     if general:

@@ -9,6 +9,7 @@ from typing import Any
 from rlvr_lab.checks.stubs import read
 from rlvr_lab.grading.classroom_collect import due_times, hours_late
 from rlvr_lab.grading.classroom_course import Course, grading
+from rlvr_lab.grading.classroom_files import utf8
 from rlvr_lab.grading.classroom_nbgrader import gradebook
 
 __all__ = ["export", "import_marks", "marks_of"]
@@ -119,7 +120,7 @@ def export(course: Course, assignments: list[str], folder: Path) -> list[Path]:
 
 def _write(path: Path, head: list[str], rows: Iterable[list[Any]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerow(head)
         writer.writerows([_plain(value) for value in row] for row in rows)
     return path
@@ -131,7 +132,8 @@ def _plain(value: Any) -> Any:
         return f"{value:g}"
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    text = utf8(str(value))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def import_marks(course: Course, path: Path) -> tuple[int, int]:

@@ -83,6 +83,10 @@ def configure(c: Config, folder: Path) -> None:
     ]
     templates = Path(formgrader.__file__).parent / "templates"
     c.HTMLExporter.extra_template_basedirs = [str(templates)]
+    # nbgrader's two templates pay no heed to sanitize_html, but have this filter in front of each text
+    c.HTMLExporter.filters = {"strip_files_prefix": "rlvr_lab.grading.classroom_cells.harmless"}
+    c.HTMLExporter.sanitize_html = True
+    c.HTMLExporter.raw_mimetypes = ["text/none"]
 
 
 def settings(course: Course) -> Config:
@@ -194,7 +198,8 @@ def _log(course: Course) -> tuple[logging.Logger, list[str]]:
         log.removeHandler(old)
     log.propagate = False
     log.setLevel(logging.INFO)
-    file = logging.FileHandler(course.logs / "nbgrader.txt", encoding="utf-8")
+    place = course.logs / "nbgrader.txt"
+    file = logging.FileHandler(place, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     errors = _Errors()
     log.addHandler(file)

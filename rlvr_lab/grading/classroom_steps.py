@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rlvr_lab.grading.classroom_course import (
     source_of,
     table,
 )
+from rlvr_lab.grading.classroom_files import printable
 from rlvr_lab.policy.data import data_folder
 
 __all__ = ["autograde", "collect", "export", "feedback", "formgrader", "marks", "release"]
@@ -103,14 +105,15 @@ def autograde(options: argparse.Namespace) -> int:
     course, rows, failed = open_course(options.course), [], 0
     every = _submissions(course, options, "submitted")
     for number, (assignment, student) in enumerate(every, start=1):
-        print(f"{number}/{len(every)} {assignment} {student}", file=sys.stderr, flush=True)
+        about = f"{number}/{len(every)} {assignment} {printable(student)}"
+        print(about, file=sys.stderr, flush=True)
         began, said = time.monotonic(), ""
         try:
             classroom_nbgrader.autograde(course, assignment, student, options.force)
         except Exception as error:  # one submission never stops the others
-            failed, said = failed + 1, f"not marked: {error}"
-            log = course.logs / f"{assignment}_{student}.txt"
-            log.write_text(f"{assignment}, {student}: {said}\n", "utf-8")
+            failed, said = failed + 1, f"not marked: {_reason(error)}"
+            with suppress(OSError):
+                course.write_log(assignment, student, [f"{assignment}, {student}: {said}"])
         rows.append([assignment, student, said, time.monotonic() - began])
     if not every:
         print(f"nothing to mark in {course.folder / 'submitted'}: first run `class collect`")
@@ -123,6 +126,14 @@ def autograde(options: argparse.Namespace) -> int:
     )
     print(f"\nreasons: {course.folder / 'logs'}/<assignment>_<student>.txt")
     return 1 if failed else 0
+
+
+def _reason(error: Exception) -> str:
+    """An exception in words, whatever it may be."""
+    try:
+        return printable(str(error)) or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 def _summary(course: Course, rows: list[list[Any]]) -> list[list[Any]]:
@@ -151,7 +162,7 @@ def feedback(options: argparse.Namespace) -> int:
         try:
             classroom_nbgrader.feedback(course, assignment, student)
         except Exception as error:  # one submission never stops the others
-            rows.append([assignment, student, f"not made: {error}"])
+            rows.append([assignment, student, f"not made: {_reason(error)}"])
         else:
             place = course.notebook("feedback", assignment, student).with_suffix(".html")
             rows.append([assignment, student, place.relative_to(course.folder)])

@@ -18,11 +18,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 
 from rlvr_lab.__main__ import main
 from rlvr_lab.checks import stubs
 from rlvr_lab.grading import layer
-from rlvr_lab.grading.classroom_cells import AlignCells
+from rlvr_lab.grading.classroom_cells import AlignCells, _digest, _seeds, _with_seeds, harmless
 from rlvr_lab.grading.classroom_course import (
     Course,
     choose,
@@ -33,6 +34,7 @@ from rlvr_lab.grading.classroom_course import (
     open_course,
     source_of,
 )
+from rlvr_lab.grading.submissions import exercises
 from tests.grading.tiny import CHECKS, ESSAY, IDS, NAME, answered, handed_out, put, sheet
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,18 @@ VERSION = fingerprint(sheet())
 DUE, HOUR = 1_800_000_000, 3600
 CLEO = "cléo_2_{x}"
 WORDS = "Without its own reward the baseline does not depend on the answer."
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3))"
+LONG = "h" * 250
+FORMGRADER = """
+import sys
+from nbconvert.exporters import HTMLExporter
+from traitlets.config import PyFileConfigLoader
+config = PyFileConfigLoader("nbgrader_config.py", path=".").load_config()
+config.HTMLExporter.template_name = "formgrade"
+resources = {"index": 0, "base_url": "", "total": 1}
+print(HTMLExporter(config=config).from_filename(sys.argv[1], resources=resources)[0])
+"""  # as nbgrader's formgrader renders a submission
+TRAINS = Path("notebooks/solutions/05_ppo.ipynb")
 
 needs_nbgrader = pytest.mark.skipif(
     not PYTHON.exists() and not os.environ.get("CI"), reason="first run: make instructor"
@@ -65,14 +79,22 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     stubs.write(sheet(), folder / "sheets" / f"{NAME}.ipynb")
     shorter = sheet() | {"cells": sheet()["cells"][:-1]}
     stubs.write(shorter, folder / "changed" / f"{NAME}.ipynb")
-    sent = handed_out(VERSION)
-    put(answered(*IDS, essay=WORDS, of=sent), given / "ada/tiny.ipynb", DUE)
+    sent = answered(*IDS, essay=f"{WORDS} {SCRIPT}", of=handed_out(VERSION))
+    sent["cells"].insert(1, {"cell_type": "raw", "metadata": {}, "source": [SCRIPT]})
+    sent["cells"].insert(1, {"cell_type": "markdown", "metadata": {}, "source": ["\ud800"]})
+    put(sent, given / "ada/tiny.ipynb", DUE)
     put(answered(of=handed_out(VERSION)), given / "ben/tiny.ipynb", DUE)
     renamed = answered("k3", of=handed_out("0123456789ab"))
     put(renamed, given / "cléo[2]{x}" / "Untitled (2).ipynb", DUE + 3 * HOUR)
     put('{"cells": [', given / "dan/tiny.ipynb", DUE)
     course = Course(folder / "course")
     put('{"cells": [', course.notebook("submitted", NAME, "fay"))  # through JupyterHub's exchange
+    put(sent | {"nbformat_minor": "x"}, course.notebook("submitted", NAME, "gil"))
+    put('{"cells": [', course.notebook("submitted", NAME, LONG))
+    raising = answered(*IDS, of=handed_out(VERSION))
+    place = next(cell for cell in raising["cells"] if cell["id"] == "k3")
+    place["source"] = ["def k3(*_):\n", "    raise ValueError(chr(0xD800) + '\\x1b[2J')\n"]
+    put(raising, course.notebook("submitted", NAME, "hal"))
     roster = ["student,name", "ada,A", "ben,B", "cléo[2]{x},C", "dan,D", "eve,E"]
     (course.folder / "students.csv").write_text("\n".join(roster), "utf-8")
     head = "student,assignment,cell,points,comment\n"
@@ -154,11 +176,15 @@ def test_what_was_found_is_told(ran: SimpleNamespace) -> None:
 def test_every_submission_is_marked_and_a_broken_one_stops_nobody(ran: SimpleNamespace) -> None:
     status, printed, _ = ran.results["autograde"]
     assert status == 1, "fay's notebook could not be marked"
-    rows = {line.split()[1]: line.split()[2:6] for line in printed.splitlines()[1:6] if line}
+    rows = {line.split()[1]: line.split()[2:6] for line in printed.splitlines()[1:8] if line}
     assert rows["ada"][:3] == ["4", "10", "6"]
     assert rows["ben"][:3] == ["0", "10", "0"]
     assert rows[CLEO][:3] == ["2", "10", "0"]
-    assert "not marked" in printed
+    assert rows["hal"][:3] == ["2", "10", "0"], "the last of all"
+    for other in ("fay", "gil", LONG):
+        assert re.search(rf"{other} .* not marked: \w", printed)
+    (long,) = ran.course.logs.glob("tiny_hhh*~*.txt")
+    assert long.read_text().startswith(f"tiny, {LONG}: not marked: ")
     assert (ran.course.logs / "tiny_fay.txt").read_text().startswith("tiny, fay: not marked")
     log = (ran.course.logs / f"tiny_{CLEO}.txt").read_text("utf-8")
     assert f"tiny, {CLEO}: 2 of 10 points" in log and "not written yet" in log
@@ -181,7 +207,7 @@ def test_points_go_into_the_tables(ran: SimpleNamespace) -> None:
     assert [rows["ada"][name] for name in points] == ["2", "2", "5", "9", "10", "0", "0"]
     assert [rows["ben"][name] for name in points] == ["0", "0", "0", "0", "10", "0", "0"]
     assert [rows[CLEO][name] for name in points] == ["0", "2", "0", "2", "10", "0", "3"]
-    for absent in ("dan", "eve", "fay"):
+    for absent in ("dan", "eve", "fay", "gil", LONG):
         assert [rows[absent][name] for name in points[:4]] == ["", "", "", "0"]
     assert "not a notebook" in rows["dan"]["remarks"]
     assert rows["eve"]["remarks"] == "missing: no notebook to mark"
@@ -194,7 +220,7 @@ def test_points_go_into_the_tables(ran: SimpleNamespace) -> None:
         "maximum": "10",
         "to mark": "0",
     }
-    assert set(totals) == set(rows) == {"ada", "ben", CLEO, "dan", "eve", "fay"}
+    assert set(totals) == set(rows) == {"ada", "ben", CLEO, "dan", "eve", "fay", "gil", "hal", LONG}
 
 
 @needs_nbgrader
@@ -237,9 +263,49 @@ def test_feedback_shows_messages_and_no_secret(ran: SimpleNamespace) -> None:
     assert solved
     for name, text in texts.items():
         assert "HIDDEN" not in text
-        assert not any(str(seed) in text for seed in hidden_seeds(ran.course))
+        sent = ran.course.notebook("submitted", NAME, name)
+        seeds = [*hidden_seeds(ran.course), *seeds_of(ran.course, name, sent).values()]
+        assert not any(str(seed) in text for seed in seeds)
         plain = re.sub("<[^>]+>", "", text)
         assert name != "ben" or not any(line in plain for line in solved)
+
+
+@needs_nbgrader
+def test_no_students_script_is_in_the_pages(ran: SimpleNamespace) -> None:
+    shown = subprocess.run(
+        [str(PYTHON), "-c", FORMGRADER, ran.course.notebook("autograded", NAME, "ada")],
+        capture_output=True,
+        text=True,
+        cwd=ran.course.folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    ).stdout
+    feedback = (ran.course.folder / "feedback/ada" / NAME / "tiny.html").read_text("utf-8")
+    for page in (shown, feedback):
+        assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2, "essay and raw cell"
+        assert "<script>alert" not in page and "onerror" not in page
+        assert 'href="javascript:' not in page
+        assert '<div class="highlight' in page
+
+
+@needs_nbgrader
+def test_a_hidden_seed_is_a_submissions_own(ran: SimpleNamespace, tmp_path: Path) -> None:
+    put("{}", tmp_path / "new.ipynb")
+    one = seeds_of(ran.course, "ada", ran.course.notebook("submitted", NAME, "ada"))
+    again = seeds_of(ran.course, "ada", ran.course.notebook("submitted", NAME, "ada"))
+    new = seeds_of(ran.course, "ada", tmp_path / "new.ipynb")
+    other = seeds_of(ran.course, "ben", ran.course.notebook("submitted", NAME, "ada"))
+    assert one == again and len({s[CHECKS[0]] for s in (one, new, other)}) == 3
+    source = stubs.read(ran.course.notebook("source", NAME))
+    text = json.dumps(_with_seeds(source, ran.course, NAME, one))
+    assert all(f"seed={one[name]})" in text for name in CHECKS)
+    assert not any(str(seed) in text for seed in hidden_seeds(ran.course))
+    whole = source_of(Course(tmp_path), stubs.read(ROOT / TRAINS), TRAINS.stem)
+    trains = [one.grade_id for one in exercises(whole) if one.train]
+    seeds = _seeds(Course(tmp_path), TRAINS.stem, "ada/1", whole)
+    assert trains
+    for name, seed in seeds.items():
+        assert (seed == Course(tmp_path).hidden_seed(TRAINS.stem, name)) == (name in trains)
 
 
 @needs_nbgrader
@@ -272,6 +338,11 @@ def test_originals_and_the_secret_stay_as_they_were(ran: SimpleNamespace) -> Non
 
 def hidden_seeds(course: Course) -> list[int]:
     return [course.hidden_seed(NAME, name) for name in CHECKS]
+
+
+def seeds_of(course: Course, student: str, path: Path) -> dict[str, int]:
+    source = stubs.read(course.notebook("source", NAME))
+    return _seeds(course, NAME, f"{student}/{_digest(path)}", source)
 
 
 def answer_lines(cell: dict[str, Any]) -> list[str]:
@@ -398,3 +469,27 @@ def test_a_submission_is_brought_into_the_shape_of_its_sheet(tmp_path: Path) -> 
     assert [cell.source for cell in whole.cells] == [
         "".join(c["source"]) for c in answered(*IDS)["cells"]
     ]
+
+
+def test_tables_hold_no_formulas(tmp_path: Path) -> None:
+    from rlvr_lab.grading.classroom_marks import _write
+
+    odd = ["=1", "+1", "-1", "@x", "\t=1", "\r=1", 'a;"=1', "\ud800", None, 2.5, 3]
+    path = _write(tmp_path / "a.csv", ["a"] * len(odd), [odd])
+    assert path.read_bytes().decode().startswith('"a","a"')
+    with path.open(newline="", encoding="utf-8") as file:
+        _, row = csv.reader(file)
+    assert row[:6] == [f"'{text}" for text in odd[:6]]
+    assert row[6:] == ['a;"=1', "�", "", "2.5", "3"]
+
+
+def test_the_sheets_own_pages_stay_as_they_are() -> None:
+    text = (
+        "<details><summary>Hint</summary>\n\n$a<b$ `x < y`\n\n| a |\n|---|\n| **b** |\n\n</details>"
+    )
+    html = str(HTMLExporter().markdown2html({}, text))
+    assert harmless(html).replace("\n", "") == html.replace("\n", "")
+    assert harmless('<a href="JavaScript:x()" id="k3">a</a>') == "<a>a</a>"
+    assert harmless('<img src="javascript:x">') == "<img>"
+    assert harmless("<svg><style>p {}</style></svg>").startswith("&lt;svg&gt;&lt;style&gt;")
+    assert harmless('<span class="btn full-credit">a</span>') == "<span>a</span>"
