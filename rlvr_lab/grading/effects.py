@@ -10,7 +10,7 @@ from torch import Tensor
 from rlvr_lab.grading.messages import pack
 from rlvr_lab.grading.wire import Json, Packer
 
-__all__ = ["bare", "described", "fingerprint", "overwrite", "rebuilt"]
+__all__ = ["bare", "clean", "described", "fingerprint", "overwrite", "rebuilt", "said"]
 
 FRAMES = 30
 
@@ -38,25 +38,35 @@ def overwrite(old: Any, new: Any) -> None:
         old.update(new)
 
 
+def clean(text: str) -> str:
+    """Text that can be written to a file: without lone surrogates."""
+    return str.encode(text, "utf-8", "replace").decode()
+
+
+def said(error: BaseException) -> str:
+    """The message of an error whose ``__str__`` may fail, or return anything."""
+    try:
+        return clean(str.__str__(str(error)))
+    except BaseException:
+        return "?"
+
+
 def described(error: BaseException) -> Json:
     """An error as plain data: its type, the built-in type below it, its message and its lines."""
     kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
     try:
-        said = str(error)
-    except Exception:
-        said = "?"
-    try:
         frames = [
             [f.name[:80], (f.line or "")[:300]] for f in traceback.extract_tb(error.__traceback__)
         ]
-    except Exception:
+    except BaseException:
         frames = []
-    frames = [frame for frame in frames if frame] + getattr(error, "frames_below", [])
+    below = vars(error).get("frames_below") if isinstance(error, Exception) else None
+    frames = frames + (below if isinstance(below, list) else [])
     kept = frames[:FRAMES] + frames[FRAMES:][-FRAMES:]
     return {
         "type": type(error).__name__[:80],
         "kinds": kinds[:9],
-        "said": said[:2000],
+        "said": said(error)[:2000],
         "frames": kept,
     }
 
@@ -69,8 +79,10 @@ def rebuilt(answer: Json) -> Exception:
         if isinstance(kind, type) and issubclass(kind, Exception):
             below = kind
             break
-    said = str(answer["said"])[:2000]
-    members = {"__init__": lambda self: None, "__str__": lambda self: said}
-    error = type(str(answer["type"])[:80], (below,), members)()
-    error.frames_below = [[str(name)[:80], str(line)[:300]] for name, line in answer["frames"]]
+    words = clean(str(answer["said"]))[:2000]
+    members = {"__init__": lambda self: None, "__str__": lambda self: words}
+    error = type(clean(str(answer["type"]))[:80], (below,), members)()
+    error.frames_below = [
+        [clean(str(name))[:80], clean(str(line))[:300]] for name, line in answer["frames"]
+    ]
     return error

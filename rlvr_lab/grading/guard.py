@@ -1,4 +1,4 @@
-"""The audit hook: it reports what a student's code must not do, and ends the process at the first time.
+"""The audit hook: it refuses what a student's code must not do, and reports it.
 
 Python raises an *audit event* before it opens a file, starts a process or a connection, and so on. The
 hook lives in a closure that holds only functions written in C, so nothing that Python code replaces can
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 __all__ = ["install"]
 
-ENDED = 77  # exit status after a violation
+MOST = 100  # attempts; then the process ends
+IMPORTS = "<frozen importlib._bootstrap_external>"
 
 NEVER = (
     *(
@@ -46,7 +47,15 @@ NEVER = (
         "syslog.",
         "webbrowser.",
     ),
-    *("sys.settrace", "sys.setprofile", "sys._current_", "gc.get_", "os.chdir", "os.fchdir"),
+    *(
+        "sys.settrace",
+        "sys.setprofile",
+        "sys._current_",
+        "gc.get_",
+        "os.chdir",
+        "os.fchdir",
+        "shell.",
+    ),
     *("os.chown", "os.lchown", "os.link", "os.symlink", "os.setxattr", "os.removexattr"),
     *(
         "resource.setrlimit",
@@ -86,9 +95,11 @@ def install(fd: int, read: Sequence[str], scratch: str) -> None:
     allowed = tuple(enc(p, "utf-8", "surrogateescape") for p in read)
     own = enc(scratch, "utf-8", "surrogateescape")
     text, raw, dots, sep, none, slice_ = str, bytes, "..", "/", None, slice(None)
-    modules, written = frozenset(MODULES), [0, 0]
+    modules, threads, tried = frozenset(MODULES), [0], [0]
+    made, add, drop, has, members = set(), set.add, set.discard, set.__contains__, set.copy
+    stat, frame, denied, failed = posix.lstat, sys._getframe, PermissionError, OSError
     flag_write = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    is_a, show, begins, trim = isinstance, repr, bytes.startswith, slice(0, 200)
+    is_a, show, begins, trim, imports = isinstance, repr, bytes.startswith, slice(0, 200), IMPORTS
 
     def place(path: object) -> bytes | None:
         """The absolute path without ``..``; None when it cannot be told."""
@@ -124,11 +135,29 @@ def install(fd: int, read: Sequence[str], scratch: str) -> None:
 
     def refuse(what: str) -> None:
         said = enc(hexed(enc(cut(what, trim), "utf-8", "replace")), "ascii")
-        said = b'{"op": "refused", "hex": "' + said + b'"}'
+        tried[0] += 1
+        last = tried[0] >= 100
+        said = b'{"op": "' + (b"refused" if last else b"tried") + b'", "hex": "' + said + b'"}'
         try:
             put(fd, head(b"RL", length(said), 0) + said)
         finally:
-            leave(77)
+            if last:
+                leave(77)
+        raise denied(what + ": refused while marking")
+
+    def count(path: bytes) -> None:
+        """At most 64 files and folders that are there at a time."""
+        if has(made, path):
+            return
+        if length(made) >= 64:
+            for other in members(made):
+                try:
+                    stat(other)
+                except failed:
+                    drop(made, other)
+        if length(made) >= 64:
+            refuse("wanted to write more than 64 files")
+        add(made, path)
 
     def name(path: object) -> str:
         return (
@@ -147,19 +176,17 @@ def install(fd: int, read: Sequence[str], scratch: str) -> None:
             if found == b"/dev/null":
                 return
             if writes_:
-                written[0] += 1
                 if not inside(found, (own,)):
                     refuse("wanted to write to " + name(path))
-                if written[0] > 64:
-                    refuse("wanted to write more than 64 files")
+                count(found)
             elif not inside(found, allowed) and not inside(found, (own,)):
                 refuse("wanted to read " + name(path))
         elif event == "import":
             if args[0] in modules:
                 refuse("wanted to import " + args[0])
         elif event == "_thread.start_new_thread":
-            written[1] += 1
-            if written[1] > 32:
+            threads[0] += 1
+            if threads[0] > 32:
                 refuse("wanted to start more than 32 threads")
         elif event == "socket.__new__":
             if length(args) > 1 and args[1] != 1:  # AF_UNIX: a pair of sockets within the process
@@ -175,10 +202,14 @@ def install(fd: int, read: Sequence[str], scratch: str) -> None:
                 if event == start and kind(args[0]) is not integer and args[0] is not none:
                     path = place(args[0])
                     if not inside(path, allowed) and not inside(path, (own,)):
+                        if frame(1).f_code.co_filename == imports:  # a folder of sys.path
+                            raise denied("refused while marking")
                         refuse("wanted to list " + name(args[0]))
             for start in writes:
                 if event == start and not inside(place(args[0]), (own,)):
                     refuse("wanted to change " + name(args[0]))
+            if event == "os.mkdir":
+                count(place(args[0]))
             if event == "os.rename" and not inside(place(args[1]), (own,)):
                 refuse("wanted to write to " + name(args[1]))
 

@@ -31,6 +31,8 @@ class Link:
         deadline: when the work that the other end does now has to be finished; None for no limit.
         seconds: how long one call of a function of the other end may take.
         squeeze: limits the memory that the other end may take from now on, in bytes; None lifts the limit.
+        strict: whether an attempt that was refused ends the work with the other end.
+        tried: what the other end has tried and was refused, where that is not so.
         untrusted: whether this is the end that runs a student's code.
         handlers: further operations that the other end may ask for.
     """
@@ -40,6 +42,8 @@ class Link:
     ) -> None:
         self.end, self.seconds, self.untrusted = end, seconds, untrusted
         self.deadline: float | None = None
+        self.strict = True
+        self.tried: list[str] = []
         self.squeeze: Callable[[int | None], None] | None = None
         self.handlers: dict[str, Callable[[Json, bytes], tuple[Json, list[bytes]]]] = {}
         self.forget()
@@ -49,6 +53,7 @@ class Link:
         self.functions: list[Any] = []
         self.graphs: OrderedDict[int, tuple[list[Tensor], list[Tensor]]] = OrderedDict()
         self.calls = 0
+        self.rough: set[str] = set()  # types with fewer than 32 bits among the results
 
     # ---------------------------------------------------------------------------- asking the other end
 
@@ -70,6 +75,10 @@ class Link:
             match answer.get("op"):
                 case "refused":
                     raise Stopped("refused", _words(answer.get("hex")))
+                case "tried" if not self.untrusted:
+                    if self.strict:
+                        raise Stopped("refused", _words(answer.get("hex")))
+                    self.tried.append(_words(answer.get("hex")))
                 case "ok" | "error":
                     if answer.get("mark") != mark:
                         raise Stopped("garbage", "it sent an answer to no question")
@@ -88,10 +97,12 @@ class Link:
     def _result(
         self, answer: Json, blob: bytes, args: tuple[Any, ...], leaves: list[Tensor]
     ) -> Any:
+        changes = Unpacker(blob, self._proxy)  # one, so that all of them share its budget
         for place, change in answer["changed"]:
-            overwrite(args[int(place)], Unpacker(blob, self._proxy).value(change))
+            overwrite(args[int(place)], changes.value(change))
         first = Unpacker(blob, self._proxy)
         value = first.value(answer["value"])
+        self.rough |= first.rough
         if not first.leaves:
             return value
         again = Unpacker(blob, self._proxy)
@@ -193,7 +204,8 @@ class Link:
 
     def _serve_vjp(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
         outs, leaves = self.graphs[int(request["graph"])]
-        slopes = [Unpacker(blob, self._proxy).value(x) for x in request["slopes"]]
+        given = Unpacker(blob, self._proxy)
+        slopes = [given.value(x) for x in request["slopes"]]
         pairs = [pair for pair in zip(outs, slopes, strict=True) if pair[1] is not None]
         found: Any = [None] * len(leaves)
         if leaves and pairs:

@@ -11,7 +11,11 @@ What confines a student's code, in this order:
   folder; it is killed at the end;
 - on Linux (x86-64) the kernel: Landlock allows reading Python, its packages, ``rlvr_lab`` and ``data/``, and
   writing the empty folder; seccomp refuses new processes, sockets, signals to others and more;
-- an audit hook that reports the first attempt to the instructor and ends the process.
+- an audit hook that refuses an attempt and reports it to the instructor.
+
+An attempt costs an exercise when the learner's answer, or a call of its function, makes it. In any other cell
+it fails with a ``PermissionError`` and costs nothing, as a cell that takes too long does: an honest notebook
+installs packages, lists folders and tries things out.
 
 What this does **not** protect from: errors in the kernel, in Python or in a C library; other systems than
 Linux on x86-64, where the audit hook stands alone and a determined student gets around it; a student who
@@ -30,8 +34,9 @@ from typing import Any
 
 from rlvr_lab import checks
 from rlvr_lab.checks.calls import Mistake
+from rlvr_lab.grading.effects import clean, said
 from rlvr_lab.grading.messages import Stopped
-from rlvr_lab.grading.nursery import Limits, close, nursery
+from rlvr_lab.grading.nursery import Limits, Worker, close, nursery
 from rlvr_lab.grading.session import OutOfTime, Ran, Session, reason
 from rlvr_lab.grading.submissions import (
     Call,
@@ -40,6 +45,7 @@ from rlvr_lab.grading.submissions import (
     exercises,
     findings,
     grade_id,
+    places,
     read_submission,
     text,
     untouched,
@@ -134,12 +140,10 @@ def mark(
     whole, each = findings(submitted, source)
     session = Session(nursery(), submitted, source, limits or Limits())
     try:
-        with contextlib.suppress(OutOfTime):
-            session.ready()
-        marks = tuple(_mark(session, e, each[e.grade_id], submitted, seeds) for e in asked)
+        marks = _marks(session, asked, each, submitted, seeds, places(submitted, source))
     finally:
         session.close()
-    log = [*whole, *session.log]
+    log = [*map(clean, whole), *map(clean, session.log)]
     log += [f"{m.grade_id}: {line}" for m in marks for line in m.log]
     ran = tuple(session.ran[index] for index in sorted(session.ran))
     return Marked(marks, tuple(log), ran, session.isolation)
@@ -149,33 +153,84 @@ def _nothing(exercise: Exercise, message: str, error: str, log: tuple[str, ...] 
     return CellMark(exercise.grade_id, exercise.points, 0.0, False, message, "", error, log)
 
 
+def _marks(
+    session: Session,
+    asked: list[Exercise],
+    each: dict[str, list[str]],
+    submitted: Notebook,
+    seeds: Seeds | None,
+    place: dict[str, int],
+) -> tuple[CellMark, ...]:
+    """Each check at its place among the cells, so that no later cell costs an earlier exercise.
+
+    What fails there is tried again after all cells: a function may be defined anywhere.
+    """
+    done: dict[str, CellMark] = {}
+    later = []
+    for exercise in sorted(asked, key=lambda e: place[e.grade_id]):
+        name = exercise.grade_id
+        done[name] = _mark(session, exercise, each[name], submitted, seeds, place[name])
+        if session.left() and _may_come_later(exercise, done[name]):
+            later.append(exercise)
+    with contextlib.suppress(OutOfTime):
+        session.ready()
+        for exercise in later:
+            again = _mark(session, exercise, each[exercise.grade_id], submitted, seeds, None)
+            if again.passed:
+                done[exercise.grade_id] = again
+    return tuple(done[exercise.grade_id] for exercise in asked)
+
+
+def _may_come_later(exercise: Exercise, found: CellMark) -> bool:
+    if found.passed is not False or found.error in ("Timeout", "Refused", "Killed", "Missing"):
+        return False
+    unready = any(word in found.message for word in ("NameError", "is not written yet"))
+    return unready or found.error == "NameError" or not exercise.train
+
+
 def _mark(
-    session: Session, exercise: Exercise, found: list[str], submitted: Notebook, seeds: Seeds | None
+    session: Session,
+    exercise: Exercise,
+    found: list[str],
+    submitted: Notebook,
+    seeds: Seeds | None,
+    place: int | None,
 ) -> CellMark:
-    log = tuple(found)
+    log = tuple(map(clean, found))
     if not exercise.calls:
         return _prose(exercise, submitted, log)
     try:
+        session.ready(place)
         for call in _wanted(exercise, seeds):
             if exercise.grade_id in session.costs:
                 break
-            title = _check(session, exercise, call)
+            title = _check(session, exercise, call, place)
     except OutOfTime:
         return _nothing(exercise, LATE, "Timeout", (*log, LATE))
     except Mistake as mistake:
-        return _nothing(exercise, _for_the_student(str(mistake), exercise, seeds), "Mistake", log)
+        why = _for_the_student(said(mistake), exercise, seeds) + _rough(session)
+        return _nothing(exercise, why, "Mistake", log)
     except NameError as error:
         missing = [line for line in found if line.endswith("is missing")]
-        said = "; ".join([f"{error}: the notebook does not define it", *missing])
-        return _nothing(exercise, said, "NameError", (*log, str(error)))
+        why = "; ".join([f"{said(error)}: the notebook does not define it", *missing])
+        return _nothing(exercise, clean(why)[:LONGEST], "NameError", (*log, said(error)))
     except Exception as error:  # a result that surprises a check is no reason to stop
-        said = f"the check stopped with {type(error).__name__}: {error}"[:LONGEST]
-        said = _for_the_student(said, exercise, seeds)
-        return _nothing(exercise, said, type(error).__name__, (*log, said))
+        kind = clean(type(error).__name__)
+        why = f"the check stopped with {kind}: {said(error)}"[:LONGEST]
+        why = _for_the_student(why, exercise, seeds) + _rough(session)
+        return _nothing(exercise, why, kind, (*log, why))
     if exercise.grade_id in session.costs:
         why, kind = session.costs[exercise.grade_id][0]
         return _nothing(exercise, why, kind, log)
     return CellMark(exercise.grade_id, exercise.points, exercise.points, True, title, log=log)
+
+
+def _rough(session: Session) -> str:
+    """A sentence about results with few digits."""
+    kinds = sorted(session.worker.link.rough) if session.worker else []
+    if not kinds:
+        return ""
+    return f"\n(The function returned {kinds[0]}, which is too rough to compare: return float32.)"
 
 
 def _wanted(exercise: Exercise, seeds: Seeds | None) -> list[Call]:
@@ -187,17 +242,21 @@ def _wanted(exercise: Exercise, seeds: Seeds | None) -> list[Call]:
     return list(dict.fromkeys(calls))
 
 
-def _check(session: Session, exercise: Exercise, call: Call) -> str:
+def _check(session: Session, exercise: Exercise, call: Call, place: int | None) -> str:
     """Call a check with the student's functions; what it printed."""
     check = getattr(checks, call.check)
     seconds = session.limits.train if exercise.train else session.limits.check
-    worker = session.ready()
+    worker = session.ready(place)
     if exercise.grade_id in session.costs:  # found only when the cells ran again
         return ""
     try:
-        with _within(session, seconds), contextlib.redirect_stdout(io.StringIO()) as printed:
+        with (
+            _within(session, worker, seconds),
+            contextlib.redirect_stdout(io.StringIO()) as printed,
+        ):
             worker.forget()
             check(*[worker.find(argument) for argument in call.arguments], seed=call.seed)
+            worker.tidy()
         return printed.getvalue().strip()
     except Stopped as stop:
         names = ", ".join(call.arguments)
@@ -209,9 +268,9 @@ def _check(session: Session, exercise: Exercise, call: Call) -> str:
 
 
 @contextlib.contextmanager
-def _within(session: Session, seconds: float) -> Iterator[None]:
+def _within(session: Session, worker: Worker, seconds: float) -> Iterator[None]:
     """The student's part of a check has to be finished in time."""
-    link = session.ready().link
+    link = worker.link
     link.deadline = min(session.end, time.monotonic() + seconds)
     try:
         yield
@@ -219,13 +278,16 @@ def _within(session: Session, seconds: float) -> Iterator[None]:
         link.deadline = session.end
 
 
-def _for_the_student(said: str, exercise: Exercise, seeds: Seeds | None) -> str:
+def _for_the_student(message: str, exercise: Exercise, seeds: Seeds | None) -> str:
     """A check's message without its seed, and without the inputs that a given seed shows."""
-    said = said.split("\n  (to get the same inputs again")[0].split("\nInputs of the call:")[0]
+    message = message.split("\n  (to get the same inputs again")[0].split("\nInputs of the call:")[
+        0
+    ]
+    message = clean(message)
     for call in _wanted(exercise, seeds):
         if call.seed is not None and len(str(call.seed)) > 5:
-            said = re.sub(rf"\b{call.seed}\b", "…", said)
-    return said[:LONGEST]
+            message = re.sub(rf"\b{call.seed}\b", "…", message)
+    return message[:LONGEST]
 
 
 def _prose(exercise: Exercise, submitted: Notebook, log: tuple[str, ...]) -> CellMark:
@@ -236,4 +298,4 @@ def _prose(exercise: Exercise, submitted: Notebook, log: tuple[str, ...]) -> Cel
     answer = next((a for a in reversed(answers) if not untouched(a)), "")
     if not answer:
         return _nothing(exercise, "no answer", "Missing", (*log, "no answer"))
-    return CellMark(exercise.grade_id, exercise.points, None, None, "", answer, log=log)
+    return CellMark(exercise.grade_id, exercise.points, None, None, "", clean(answer), log=log)

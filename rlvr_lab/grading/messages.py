@@ -12,6 +12,7 @@ __all__ = ["Stopped", "pack", "receive", "send"]
 
 _HEAD = struct.Struct("!2sII")  # mark, bytes of the header, bytes of the tensors
 _MARK = b"RL"
+COMMAS = 10_000_000  # of a header: its values take much more memory than its text
 
 
 class Stopped(BaseException):
@@ -57,9 +58,11 @@ def receive(end: socket.socket, deadline: float | None = None) -> tuple[Json, by
     if mark != _MARK or header + data > LARGEST + (8 << 20):
         raise Stopped("garbage", "it sent bytes that are no message")
     text, blob = _exactly(end, header, deadline), _exactly(end, data, deadline)
+    if text.count(b",") > COMMAS:
+        raise Stopped("garbage", "it sent too many values")
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         raise Stopped("garbage", "it sent bytes that are no message") from None
     if not isinstance(found, dict):
         raise Stopped("garbage", "it sent bytes that are no message")

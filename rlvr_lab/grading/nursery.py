@@ -1,8 +1,10 @@
 """The marker's side of the workers: start the nursery, get a worker, run cells, fetch functions, end it."""
 
 import atexit
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -11,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_lab.grading.effects import clean
 from rlvr_lab.grading.link import Link
-from rlvr_lab.grading.messages import pack, receive, send
+from rlvr_lab.grading.messages import Stopped, pack, receive, send
 
 __all__ = ["Limits", "Nursery", "Worker", "close", "nursery"]
 
 START = 300.0  # seconds for the imports of the nursery
+SWEEP = 60.0  # seconds to remove a worker's files
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Limits:
         notebook: seconds for everything; what is not marked by then gets 0.
         memory: bytes above what a worker has at its start.
         file: bytes of the largest file.
+        files, disk: how many files and folders may be left after a cell, and their bytes.
         printed: characters of output that are kept for each cell.
         notebook_bytes: the largest file that is read as a notebook.
     """
@@ -42,6 +47,8 @@ class Limits:
     notebook: float = 900.0
     memory: int = 2 << 30
     file: int = 16 << 20
+    files: int = 200
+    disk: int = 64 << 20
     printed: int = 10_000
     notebook_bytes: int = 20 << 20
 
@@ -114,17 +121,39 @@ class Worker:
         end.settimeout(START)
         self.isolation = tuple(map(str, receive(end)[0]["isolation"]))
 
-    def run(self, source: str) -> tuple[str, str]:
+    def run(self, source: str, each: bool = False) -> tuple[str, str]:
         """Run a cell: what it printed, and its error or nothing.
+
+        With ``each``, an error in a statement does not stop the next.
 
         Raises:
             Stopped: when the worker is of no use any more.
         """
-        answer, _ = self.link.ask({"op": "cell", "source": source}, seconds=self.limits.cell)
+        order = {"op": "cell", "source": source, "each": each}
+        answer, _ = self.link.ask(order, seconds=self.limits.cell)
         self.link.check(answer)
-        return str(answer.get("printed"))[: self.limits.printed + 50], str(answer.get("error"))[
-            :300
-        ]
+        printed, error = clean(str(answer.get("printed"))), clean(str(answer.get("error")))
+        self.tidy()
+        return printed[: self.limits.printed + 50], error[:300]
+
+    def tidy(self) -> None:
+        """Raise ``Stopped`` when there are too many files, or too large ones."""
+        waiting, files, size = [str(self.scratch)], 0, 0
+        while waiting:
+            try:
+                with os.scandir(waiting.pop()) as found:
+                    for entry in found:
+                        files += 1
+                        if files > self.limits.files:
+                            raise Stopped("refused", f"left more than {self.limits.files} files")
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                        else:
+                            size += entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
+        if size > self.limits.disk:
+            raise Stopped("refused", f"left files of more than {self.limits.disk >> 20} MB")
 
     def find(self, expression: str) -> Any:
         """The value of an expression: for a function, one that calls it there.
@@ -149,14 +178,35 @@ class Worker:
         if not self.alive:
             return ""
         self.alive = False
-        status = self.nursery.kill(self.pid)
+        try:
+            status = self.nursery.kill(self.pid)
+        except (Stopped, OSError):  # the nursery has ended, and its workers with it
+            status = signal.SIGKILL
         self.link.end.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        _remove(self.scratch)
         if os.WIFEXITED(status):
             return f"the process ended itself (exit status {os.WEXITSTATUS(status)})"
         return {9: "", 11: "it crashed (segmentation fault)", 6: "it crashed (abort)"}.get(
             os.WTERMSIG(status), f"it ended by signal {os.WTERMSIG(status)}"
         )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that may hold anything, also folders within folders without an end."""
+    try:
+        gone = subprocess.run(
+            ["rm", "-rf", "--", str(folder)],
+            timeout=SWEEP,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if gone.returncode == 0:
+            return
+    except (OSError, subprocess.SubprocessError):
+        pass
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _STARTED: list[Nursery] = []

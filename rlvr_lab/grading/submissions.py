@@ -11,7 +11,16 @@ from typing import Any
 from rlvr_lab.checks.stubs import PROSE_STUB, stub_source
 from rlvr_lab.grading.nursery import Limits
 
-__all__ = ["Call", "Exercise", "Unreadable", "exercises", "findings", "owners", "read_submission"]
+__all__ = [
+    "Call",
+    "Exercise",
+    "Unreadable",
+    "exercises",
+    "findings",
+    "owners",
+    "places",
+    "read_submission",
+]
 
 Cell = dict[str, Any]
 _HEADING = re.compile(r"^## ")
@@ -175,6 +184,23 @@ def owners(submitted: dict[str, Any], source: dict[str, Any]) -> list[str]:
         grade, name = f"grade {grade_id(cell)}", f"id {cell_id(cell)}"
         place = known.get(grade, known.get(name, place))
         found.append(place)
+    return found
+
+
+def places(submitted: dict[str, Any], source: dict[str, Any]) -> dict[str, int]:
+    """For each exercise, how many cells of a submission come before its check.
+
+    The check has its place at its own cell, or after the last cell in which the learner writes.
+    """
+    names, whose = [grade_id(cell) for cell in submitted["cells"]], owners(submitted, source)
+    found = {}
+    for exercise in exercises(source):
+        name = exercise.grade_id
+        last = max((n for n, other in enumerate(names) if other in exercise.needs), default=-1)
+        checks = [n for n, other in enumerate(names) if other == name and n >= last]
+        own = checks[:1] or [n for n in (last,) if n >= 0]
+        own = own or [max((n for n, other in enumerate(whose) if other == name), default=-1)]
+        found[name] = own[0] + 1 or len(names)
     return found
 
 

@@ -145,11 +145,14 @@ class Unpacker:
 
     Attributes:
         leaves: tensors that require a gradient, in their order.
+        rough: names of the types with fewer than 32 bits that were among the values.
     """
 
     def __init__(self, blob: bytes, function: Callable[[int, str], Any]) -> None:
         self.blob, self.function = blob, function
         self.leaves: list[Tensor] = []
+        self.count = self.taken = 0
+        self.rough: set[str] = set()
         self.made: list[Tensor] | None = None  # takes the place of the leaves, once it is known
 
     def value(self, x: Json) -> Any:
@@ -165,7 +168,13 @@ class Unpacker:
         except (RuntimeError, MemoryError, OverflowError, RecursionError) as error:
             raise ValueError(f"malformed: {type(error).__name__}") from None
 
+    def _spend(self, values: int) -> None:
+        self.count += values
+        if self.count > MOST:
+            raise ValueError(f"more than {MOST} values")
+
     def _value(self, x: Json) -> Any:
+        self._spend(1)
         if x is None or isinstance(x, bool | int | float | str):
             return x
         if len(x) != 1:
@@ -185,8 +194,10 @@ class Unpacker:
             case "a":
                 return self._array(*x)
             case "f":
+                self._spend(20)
                 return self.function(int(x[0]), str(x[1])[:80])
             case "x":
+                self._spend(100)  # each makes a type
                 return Foreign.named(str(x[0]), str(x[1]))
         raise ValueError(f"unknown tag {tag!r}")
 
@@ -197,10 +208,14 @@ class Unpacker:
             raise ValueError("shape")
         if not 0 <= start <= start + size <= len(self.blob):
             raise ValueError("place")
+        self.taken += size
+        if self.taken > len(self.blob):  # a packer mentions no byte twice
+            raise ValueError("bytes that are used twice")
         return bytearray(self.blob[start : start + size]), sizes
 
     def _tensor(self, name: str, shape: Json, place: Json, grad: bool) -> Tensor:
         dtype = _DTYPES[name]
+        self._note(name)
         data, sizes = self._bytes(place, shape, dtype.itemsize)
         stored = torch.uint8 if dtype == torch.bool else dtype
         flat = torch.frombuffer(data, dtype=stored) if data else torch.empty(0, dtype=stored)
@@ -214,10 +229,15 @@ class Unpacker:
             made.requires_grad_()
         return made
 
+    def _note(self, name: str) -> None:
+        if name in ("float16", "bfloat16"):
+            self.rough.add(name)
+
     def _array(self, name: str, shape: Json, place: Json, scalar: bool) -> Any:
         dtype = np.dtype(str(name))
         if dtype.kind not in "biufc":
             raise ValueError("dtype")
+        self._note(dtype.name)
         data, sizes = self._bytes(place, shape, dtype.itemsize)
         flat = np.frombuffer(data, np.uint8 if dtype.kind == "b" else dtype)
         made = (flat != 0 if dtype.kind == "b" else flat).reshape(sizes)

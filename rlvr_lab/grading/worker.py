@@ -6,7 +6,6 @@ it runs cells with IPython and answers calls of the functions they define. Nothi
 marker is in its memory.
 """
 
-import ast
 import io
 import os
 import signal
@@ -16,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rlvr_lab.grading import confine, guard
+from rlvr_lab.grading import confine, guard, shell
 from rlvr_lab.grading.link import Link
 from rlvr_lab.grading.messages import Stopped, pack, receive, send
 from rlvr_lab.grading.wire import Json, Packer
@@ -60,41 +59,23 @@ class Student:
     """A student's interactive shell, as a marker's link sees it."""
 
     def __init__(self, link: Link, printed: int) -> None:
-        from IPython.core.interactiveshell import InteractiveShell
-        from traitlets.config import Config
-
-        settings = Config()
-        settings.HistoryManager.enabled = False
-        settings.InteractiveShell.colors = "nocolor"
-        settings.InteractiveShell.xmode = "Minimal"
         self.link, self.printed = link, Printed(printed)
-
-        class Shell(InteractiveShell):
-            def enable_gui(self, gui: Any = None) -> None:
-                """``%matplotlib inline`` asks for it; there is no window here."""
-
-        self.shell = Shell.instance(config=settings, ipython_dir=os.getcwd())
-        self.shell.displayhook.write_output_prompt = lambda: None
+        self.shell = shell.make()
         sys.stdout = sys.stderr = self.printed
         link.handlers |= {"cell": self.cell, "find": self.find, "forget": self.forget}
 
     def cell(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
         """Run a cell; the answer has what it printed and its error."""
         self.printed.clear()
-        for name in _imported(self.shell.transform_cell(request["source"])):
-            sys.audit("import", name, None, None, None, None)  # it may be loaded already
-        result = self.shell.run_cell(request["source"], store_history=False)
-        error, said = result.error_before_exec or result.error_in_exec, ""
-        if error is not None:
-            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].close("all")
-        return {"op": "ok", "printed": self.printed.text(), "error": said}, []
+        error = shell.run(self.shell, request["source"], request.get("each") is True)
+        return {"op": "ok", "printed": self.printed.text(), "error": shell.shown(error)}, []
 
     def find(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
         """The value of an expression, most often the name of a function."""
         packer = Packer(self.link._register)
         found = eval(request["source"], self.shell.user_ns)
+        if isinstance(found, type):  # a class in the place of a function
+            found = _called(found)
         return {"op": "ok", "value": packer.value(found)}, packer.blobs
 
     def forget(self, request: Json, blob: bytes) -> tuple[Json, list[bytes]]:
@@ -102,15 +83,12 @@ class Student:
         return {"op": "ok"}, []
 
 
-def _imported(source: str) -> set[str]:
-    """The modules that a cell imports by a statement."""
-    try:
-        nodes = [*ast.walk(ast.parse(source))]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    return {name.split(".")[0] for name in found}
+def _called(kind: type) -> Any:
+    def made(*args: Any, **named: Any) -> Any:
+        return kind(*args, **named)
+
+    made.__name__ = made.__qualname__ = kind.__name__
+    return made
 
 
 def work(end: socket.socket, order: Json) -> None:

@@ -2,13 +2,14 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlvr_lab.checks import stubs
-from rlvr_lab.grading import marking, submissions
+from rlvr_lab.grading import marking, nursery, submissions
 from rlvr_lab.grading.marking import Limits, Unreadable, mark, read_submission
 from tests.grading.hostile import ROOT, small
 
@@ -181,9 +182,9 @@ def test_a_file_that_is_no_notebook(tmp_path: Path) -> None:
 def test_the_time_for_a_notebook_has_an_end() -> None:
     slow = added(SOURCE, "leave-one-out", "while True: pass")
     marked = mark(slow, SOURCE, Limits(cell=30, notebook=3))
-    assert marked.points == 0
-    assert {cell.error for cell in marked.cells} == {"Timeout"}
-    assert "time for the whole notebook" in marked.cells[0].message
+    assert points(marked) == [2, 0, 0], "the first check comes before the slow cell"
+    assert [cell.error for cell in marked.cells] == ["", "Timeout", "Timeout"]
+    assert "time for the whole notebook" in marked.cells[1].message
 
 
 def test_a_cell_of_the_sheet_that_only_shows_something_costs_nothing() -> None:
@@ -196,6 +197,138 @@ def test_a_cell_of_the_sheet_that_only_shows_something_costs_nothing() -> None:
     next(c for c in edited["cells"] if c["id"] == "mine")["source"] = "while True: pass"
     marked = mark(edited, source, Limits(cell=2))
     assert points(marked) == [2, 2, 2] and "took too long" in marked.log[0]
+
+
+BROKEN = {
+    "an error without a message": "class E(Exception):\n    def __str__(self): return self.missing\nraise E()",
+    "an error whose message is None": "class E(Exception):\n    def __str__(self): return None\nraise E()",
+    "half a character": "raise ValueError('\\ud800')",
+    "half a character in the source": "print('\ud800')\nraise ValueError('\ud800')",
+    "a name that is no name": "raise type('E\\0\\ud800', (Exception,), {})()",
+    "the shell's functions replaced": "import matplotlib.pyplot as plt\nplt.close = None",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_error_of_a_student_stops_the_marking(name: str) -> None:
+    marked = mark(added(SOURCE, "k3-check", BROKEN[name]), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 2]
+    repr(marked).encode()
+    code = "".join(f"    {line}\n" for line in BROKEN[name].splitlines())
+    marked = mark(changed(k3=f"def k3(a, b):\n{code}    raise ValueError"), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 0]
+    repr(marked).encode()
+
+
+def test_a_check_comes_before_the_cells_of_the_next_exercise() -> None:
+    helper = "def helper(x):\n    return x.exp()\n\n"
+    k3 = helper + "def k3(a, b):\n    return helper(b - a) - 1 + a - b"
+    for after in ("del k3", "k3 = 3.0", "def helper(x):\n    return 0", "%reset -f", "exit()"):
+        marked = mark(added(changed(k3=k3), "k3-check", after), SOURCE, LIMITS)
+        assert points(marked) == [2, 2, 2], after
+    spoilt = "".join(next(c for c in SOURCE["cells"] if c["id"] == "k3")["source"])
+    marked = mark(changed(k3="del group_advantages\n" + spoilt), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 2]
+    hangs = "\ndef leave_one_out_advantages(rewards, group_size):\n    while True: pass"
+    marked = mark(changed(leave_one_out=hangs), SOURCE, Limits(cell=6, call=1))
+    assert points(marked) == [2, 0, 2], "the worker that starts again goes on at its place"
+
+
+def test_cells_in_any_order_and_corrections_below_count() -> None:
+    turned = copy.deepcopy(SOURCE)
+    turned["cells"].reverse()
+    assert points(mark(turned, SOURCE, LIMITS)) == [2, 2, 2]
+    k3 = "".join(next(c for c in SOURCE["cells"] if c["id"] == "k3")["source"])
+    wrong = changed(k3="def k3(a, b):\n    return a")
+    assert points(mark(added(wrong, "k3-check", k3), SOURCE, LIMITS)) == [2, 2, 2]
+
+
+HARMLESS = {
+    "pip": "!pip install tqdm",
+    "pip as a magic": "%pip install tqdm",
+    "a list of files": "files = !ls\n%ls",
+    "a cell of the shell": "%%bash\nls",
+    "another folder": "%cd ..\nimport os\nos.chdir('..')",
+    "files outside": "import glob, os\nprint(glob.glob('../*'))\nos.listdir('..')",
+    "a file outside": "open('../data.csv')",
+    "the web": "import urllib.request\nurllib.request.urlopen('http://example.org')",
+    "the machine": "import platform, socket\nplatform.platform()\nsocket.gethostname()",
+    "objects": "import gc\nlen(gc.get_objects())",
+    "a profile": "import cProfile\ncProfile.run('1')",
+    "windows": "%matplotlib tk",
+    "other windows": "%matplotlib qt\n%matplotlib widget",
+    "a backend": "import matplotlib\nmatplotlib.use('TkAgg')",
+    "a question": "name = input('name?')\nassert name == ''",
+    "compiling": "torch.compile(lambda x: x)(torch.ones(2))",
+    "a folder for modules": "import sys\nsys.path.append('..')\nimport colorsys",
+    "many files": "for n in range(99): open(f'f{n}', 'w').write('x')",
+    "one file often": "for n in range(99): open('f', 'w').write('x')",
+    "the process ended": "import os\nos._exit(0)",
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_honest_notebooks_do_costs_nothing(name: str) -> None:
+    code = HARMLESS[name]
+    assert points(mark(added(SOURCE, "leave-one-out-check", code), SOURCE, LIMITS)) == [2, 2, 2]
+    setup = "".join(next(c for c in SOURCE["cells"] if c["id"] == "setup")["source"])
+    if not code.startswith("%%"):
+        marked = mark(changed(setup=f"{code}\n{setup}"), SOURCE, LIMITS)
+        assert points(marked) == [2, 2, 2]
+
+
+def test_the_rest_of_a_first_cell_runs() -> None:
+    k3 = "def k3(a, b):\n    return helper(b - a) - 1 + a - b"
+    code = "import torch\nopen('../x')\n1/0\n!ls\nhelper = torch.exp"
+    marked = mark(changed(setup=code, k3=k3), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 2]
+    assert any("wanted to read ../x: refused" in line for line in marked.log)
+    assert next(ran for ran in marked.ran if ran.cell_id == "setup").error.startswith("Permission")
+
+
+def test_an_own_cell_that_takes_too_long_costs_nothing() -> None:
+    slow = added(SOURCE, "leave-one-out-check", "while True: pass")
+    marked = mark(slow, SOURCE, Limits(cell=2))
+    assert points(marked) == [2, 2, 2] and "took too long" in marked.log[0]
+
+
+def test_files_are_counted_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    once = "for n in range(99):\n    open('f', 'a').write('x')\n    os.remove('f')"
+    solved = "".join(next(c for c in SOURCE["cells"] if c["id"] == "k3")["source"])
+    marked = mark(changed(k3=f"import os\n{once}\n{solved}"), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 2] and not marked.log
+    past = "for n in range(300): torch.from_file(f'f{n}', shared=True, size=9, dtype=torch.uint8)"
+    marked = mark(changed(k3=f"{past}\n{solved}"), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 0] and "left more than 200 files" in marked.cells[2].message
+    big = "for n in range(6): torch.from_file(f'f{n}', shared=True, size=1 << 24, dtype=torch.uint8).fill_(1)"
+    marked = mark(changed(k3=f"{big}\n{solved}"), SOURCE, LIMITS)
+    assert points(marked) == [2, 2, 0] and "more than 64 MB" in marked.cells[2].message
+    assert not [*tmp_path.iterdir()]
+
+
+def test_deep_folders_are_removed(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    (tmp_path / "top").mkdir()
+    os.chdir(tmp_path / "top")
+    try:
+        for _ in range(1500):
+            os.mkdir("a")
+            os.chdir("a")
+    finally:
+        os.chdir(ROOT)
+        os.close(here)
+    nursery._remove(tmp_path / "top")
+    assert not (tmp_path / "top").exists()
+
+
+def test_classes_and_other_precisions() -> None:
+    k3 = "class k3:\n    def __new__(cls, a, b):\n        return torch.exp(b - a) - 1 + a - b"
+    assert points(mark(changed(k3=k3), SOURCE, LIMITS)) == [2, 2, 2]
+    for kind in ("bfloat16", "half"):
+        code = f"def k3(a, b):\n    return (torch.exp(b - a) - 1 + a - b).to(torch.{kind})"
+        found = mark(changed(k3=code), SOURCE, LIMITS).cell("k3-check")
+        assert found.points == 2 or "return float32" in found.message, found
 
 
 def test_a_sheet_that_checks_nothing_is_refused() -> None:

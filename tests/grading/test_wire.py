@@ -175,3 +175,14 @@ def test_one_byte_at_a_time_does_not_outlive_the_deadline() -> None:
     stop.set()
     thread.join()
     assert caught.value.kind == "time" and time.monotonic() - start < 5
+
+
+def test_bytes_and_values_have_a_budget() -> None:
+    """One blob that is named many times, or many small values, must not swell in the marker."""
+    tensor = {"t": ["float32", [4], [0, 16], False]}
+    wire.Unpacker(bytes(16), lambda n, name: None).value(tensor)
+    with pytest.raises(ValueError, match="used twice"):
+        wire.Unpacker(bytes(16), lambda n, name: None).value({"l": [tensor, tensor]})
+    for many in ({"x": ["Odd", ""]}, {"f": [0, ""]}, None):
+        with pytest.raises(ValueError, match="more than 1000000 values"):
+            wire.Unpacker(b"", lambda n, name: None).value({"l": [many] * (wire.MOST + 1)})
