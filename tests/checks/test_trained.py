@@ -139,6 +139,22 @@ def test_equal_runs_are_made_once() -> None:
     assert again.records[-1]["reward"] == check.trial(chosen(), seed=4).records[-1]["reward"]
 
 
+def test_another_seed_is_another_run() -> None:
+    check = tiny()
+    one, other = check.trial(chosen(), seed=4), check.trial(chosen(), seed=5)
+    assert one.records[0]["tokens"] != other.records[0]["tokens"]
+
+
+def test_the_kl_of_held_out_answers_is_that_from_the_policy_to_its_base() -> None:
+    """log π − log π_base of the policy's own answers: 0 at the start, positive far away."""
+    state = TINY.begin()
+    assert held_out(TINY, state, set(), 0, problems=8, samples=4)[1] == pytest.approx(0, abs=1e-4)
+    with torch.no_grad():
+        for weight in state.policy.model.parameters():
+            weight.mul_(1.3)
+    assert held_out(TINY, state, set(), 0, problems=8, samples=4)[1] > 0.1
+
+
 def test_held_out_problems_were_not_trained_on() -> None:
     asked: list[set[str]] = []
 
@@ -264,6 +280,8 @@ def test_nothing_is_trained_when_a_rule_is_broken() -> None:
     assert "'steps' may not be set here. You may set: group_size" in said(check, chosen(steps=9))
     assert "must be of type float, got True" in said(check, chosen(learning_rate=True))
     assert "configuration refuses this. learning_rate" in said(check, chosen(learning_rate=-1))
+    large = chosen(prompts_per_step=64, group_size=32)
+    assert "2,048 answers per step; at most 1,024 are allowed" in said(check, large)
     with pytest.raises(AssertionError, match="trained"):
         check(chosen(group_size=2), seed=0)
 
