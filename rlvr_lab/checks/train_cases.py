@@ -48,8 +48,9 @@ check_words_train = TrainCheck(
         PRESETS["grpo"], world="codes", base="mixed_languages", max_new_tokens=24, steps=STEPS
     ),
     allowed=(*RUN, "rewards"),
-    bars=(Bar("accuracy", 0.5), Bar("in words", 0.92)),
+    bars=(Bar("accuracy", 0.5, mean=True), Bar("in words", 0.92, mean=True)),
     budget=72_000,
+    seeds=3,
     measure=languages,
     advice=(
         (

@@ -4,9 +4,9 @@ The learner's function returns the settings of a run as plain data. A ``TrainChe
 trains the rest within a budget of sampled tokens, from seeds that the learner has not seen, and measures the
 policy on held-out problems. The trainers are those of the package; there is no second loop.
 
-Each bar lies below all of at least twenty runs of a solution, and above all of five runs of the defaults or, where
-the mean over the seeds is judged, above their mean (seeds from 4,000,000 on). Some bars were moved after the first
-ten runs.
+Each bar lies between at least twenty runs of a solution and five of the defaults (seeds from 4,000,000 on). Where
+one run in thirty to sixty of a solution ends far below the others, the mean over three seeds is judged. Some bars
+were moved after the first ten or twenty runs.
 """
 
 import math
