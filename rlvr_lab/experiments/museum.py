@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlvr_lab.experiments.evaluated import short_record
-from rlvr_lab.experiments.study import replicates
+from rlvr_lab.experiments.study import seeded
 from rlvr_lab.objectives.advantages import group_advantages
 from rlvr_lab.objectives.averages import Average
 from rlvr_lab.objectives.kl import k3, kl_penalty
@@ -318,10 +318,8 @@ def measure_museum(
     Raises:
         ValueError: for no seeds.
     """
-    for seed in replicates(seeds, first):
-        for config in variants.values():
-            one = replace(config, seed=seed)
-            yield Run(one, [short_record(record) for record in train(one)])
+    for one in seeded(variants, seeds, first):
+        yield Run(one, [short_record(record) for record in train(one)])
 
 
 def exhibit(number: int, seed: int = 1) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,11 +1,15 @@
 """What a comparison of several variants is; ``studies.STUDIES`` lists them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 from rlvr_lab.records.runs import Run
+from rlvr_lab.training.config import RunConfig
 
-__all__ = ["Study", "replicates"]
+__all__ = ["Study", "replicates", "seeded"]
+
+Config = TypeVar("Config", bound=RunConfig)
 
 
 class Study(NamedTuple):
@@ -51,3 +55,17 @@ def replicates(seeds: int, first: int = 0) -> range:
     if seeds < 1:
         raise ValueError(f"seeds: need at least 1, got {seeds}")
     return range(first, first + seeds)
+
+
+def seeded(variants: Mapping[str, Config], seeds: int, first: int = 0) -> Iterator[Config]:
+    """Every variant with each seed, seed by seed.
+
+    Raises:
+        ValueError: for no seeds.
+
+    >>> [one.seed for one in seeded({"a": RunConfig(), "b": RunConfig()}, 2, first=3)]
+    [3, 3, 4, 4]
+    """
+    for seed in replicates(seeds, first):
+        for config in variants.values():
+            yield replace(config, seed=seed)

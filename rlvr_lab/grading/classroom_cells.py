@@ -25,20 +25,10 @@ from rlvr_lab.grading import classroom_course
 from rlvr_lab.grading.classroom_course import Course, fingerprint, grading
 from rlvr_lab.grading.classroom_files import utf8
 
-__all__ = ["AlignCells", "HideTests", "MarkCells", "StubSolutions", "harmless", "without_seed"]
+__all__ = ["AlignCells", "HideTests", "MarkCells", "StubSolutions", "harmless"]
 
 Resources = dict[str, Any]
-_SEED = re.compile(r"\n? *\(to get the same inputs again[^\n]*")
 _HIDDEN = re.compile(r"\n?### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS", re.DOTALL)
-
-
-def without_seed(message: str) -> str:
-    r"""A check's message without the line that names its seed.
-
-    >>> without_seed("k3: wrong sign\n  (to get the same inputs again, and to see them: seed=12)")
-    'k3: wrong sign'
-    """
-    return _SEED.sub("", message)
 
 
 TAGS = re.findall(
@@ -234,8 +224,8 @@ def _with_seeds(
 
 
 def _once(message: str) -> str:
-    """A message without seeds; the hidden test repeats the ✓ of the visible one."""
-    return "\n".join(dict.fromkeys(without_seed(message).splitlines()))
+    """A message without repeated lines: the hidden test repeats the ✓ of the visible one."""
+    return "\n".join(dict.fromkeys(message.splitlines()))
 
 
 def _output(outcome: Any) -> NotebookNode:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_lab.checks import train_cases, train_runs
 from rlvr_lab.checks.stubs import PROSE_STUB, stub_source
+from rlvr_lab.checks.trained import TrainCheck
 from rlvr_lab.grading.nursery import Limits
 
 __all__ = [
@@ -24,7 +26,13 @@ __all__ = [
 
 Cell = dict[str, Any]
 _HEADING = re.compile(r"^## ")
-_TRAIN = re.compile(r"\*\*train\*\*")
+_TRAIN = {
+    name
+    for module in (train_cases, train_runs)
+    for name, check in vars(module).items()
+    if isinstance(check, TrainCheck)
+}
+"""Names of the checks that train."""
 
 
 class Unreadable(ValueError):
@@ -136,11 +144,10 @@ def exercises(source: dict[str, Any]) -> list[Exercise]:
     """
     found: list[Exercise] = []
     needs: list[str] = []
-    section = ""
     for cell in source["cells"]:
         grading = cell["metadata"].get("nbgrader", {})
         if cell["cell_type"] == "markdown" and _HEADING.match(text(cell)):
-            section, needs = text(cell), []
+            needs = []
         if grading.get("grade"):
             code = cell["cell_type"] == "code"
             calls = calls_in(text(cell)) if code else ()
@@ -148,7 +155,7 @@ def exercises(source: dict[str, Any]) -> list[Exercise]:
                 raise ValueError(f"cell {grading['grade_id']}: a graded cell that calls no check")
             wanted = tuple(needs) if code else (grading["grade_id"],)
             points = float(grading.get("points", 0))
-            train = bool(_TRAIN.search(section.split("<details>")[0]))
+            train = any(call.check in _TRAIN for call in calls)
             found.append(Exercise(grading["grade_id"], points, calls, wanted, train))
             needs = []
         elif grading.get("solution"):

@@ -8,27 +8,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rlvr_lab.experiments.museum_faults import METRICS
 from rlvr_lab.pictures.style import COLOURS, INK, STYLES, new_figure, step_ticks
 
 __all__ = ["describe_exhibit", "exhibit_table", "plot_exhibit"]
 
 Records = Sequence[Mapping[str, Any]]
 
-_PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("Logged reward", "per answer", {"reward": "reward"}),
-    ("Accuracy, held out", "share of answers", {"accuracy": "right"}),
-    ("Loss", "loss", {"loss": "policy"}),
-    ("Gradient norm", "before clipping", {"grad_norm": "policy"}),
-    ("|ρ − 1|, first inner step", "mean over tokens", {"first_ratio": "policy"}),
-    ("Clipped, first inner step", "share of tokens", {"first_clip": "policy"}),
-    ("KL to the reference", "nats per answer", {"kl": "kl"}),
-    ("Entropy", "nats per token", {"entropy": "entropy"}),
-    ("Length of the answers", "tokens", {"length": "length"}),
-    ("Answers cut off", "share of answers", {"truncated": "wrong"}),
-    ("Silent groups", "share of groups", {"zero_spread": "policy"}),
-    ("Largest |advantage|", "per answer", {"largest": "policy"}),
-)
-"""Title, unit, metric → meaning of its colour."""
+_PANELS: dict[str, tuple[str, str]] = {
+    "reward": ("per answer", "reward"),
+    "accuracy": ("share of answers", "right"),
+    "loss": ("loss", "policy"),
+    "grad_norm": ("before clipping", "policy"),
+    "first_ratio": ("mean over tokens", "policy"),
+    "first_clip": ("share of tokens", "policy"),
+    "kl": ("nats per answer", "kl"),
+    "entropy": ("nats per token", "entropy"),
+    "length": ("tokens", "length"),
+    "truncated": ("share of answers", "wrong"),
+    "zero_spread": ("share of groups", "policy"),
+    "largest": ("per answer", "policy"),
+}
+"""Metric → unit, meaning of its colour; its title stands in ``METRICS``."""
 _STEPS = (1, 2, 3, 4, 8, 16, 24)  # a wider table breaks its lines in the notebook
 _LABEL = 38  # width of a row's title and key
 
@@ -41,15 +42,14 @@ def plot_exhibit(broken: Records, healthy: Records) -> Figure:
         healthy: records of the healthy run.
     """
     figure, axes = new_figure(3, 4, width=11.5, height=6.6)
-    for ax, (title, unit, meanings) in zip(axes.flat, _PANELS, strict=True):
-        for key, meaning in meanings.items():
-            _line(ax, healthy, key, color=COLOURS["reference"], linewidth=1.1, zorder=2)
-            style = STYLES.get(meaning, "-")
-            _line(ax, broken, key, color=COLOURS[meaning], linestyle=style, linewidth=2, zorder=3)
-        ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    for ax, (key, (unit, meaning)) in zip(axes.flat, _PANELS.items(), strict=True):
+        _line(ax, healthy, key, color=COLOURS["reference"], linewidth=1.1, zorder=2)
+        style = STYLES.get(meaning, "-")
+        _line(ax, broken, key, color=COLOURS[meaning], linestyle=style, linewidth=2, zorder=3)
+        ax.set_title(METRICS[key][0], loc="left", fontsize=10, fontweight="bold", color=INK)
         ax.set_ylabel(unit)
         ax.xaxis.set_major_locator(step_ticks())
-        drawn = [record[key] for run in (broken, healthy) for record in run for key in meanings]
+        drawn = [record[key] for run in (broken, healthy) for record in run]
         if max(drawn) - min(drawn) < 1e-3:  # rounding errors should not look like a curve
             ax.set_ylim(min(drawn) - 0.05, min(drawn) + 1)
     for ax in axes[-1]:
@@ -78,10 +78,9 @@ def _line(ax: Axes, records: Records, key: str, **look: Any) -> None:
 def describe_exhibit(broken: Records, healthy: Records) -> str:
     """The picture in words: where each curve starts and ends, in both runs."""
     parts = []
-    for title, _, meanings in _PANELS:
-        key = next(iter(meanings))
+    for key in _PANELS:
         ends = [f"{run[0][key]:.2g} to {run[-1][key]:.2g}" for run in (broken, healthy)]
-        parts.append(f"{title}: {ends[0]} ({ends[1]})")
+        parts.append(f"{METRICS[key][0]}: {ends[0]} ({ends[1]})")
     start = f"Twelve curves of a run over {len(broken)} steps, from the first to the last step, "
     return start + "and in brackets those of the healthy run. " + "; ".join(parts) + "."
 
@@ -96,11 +95,10 @@ def exhibit_table(
     found = [{record["step"]: record for record in run} for run in (broken, healthy)]
     shown = [step for step in steps if step in found[0]]
     lines = ["step".ljust(_LABEL) + "".join(f"{step:>9}" for step in shown) + "  tolerance"]
-    for title, _, meanings in _PANELS:
-        key = next(iter(meanings))
+    for key in _PANELS:
         row, below = ("".join(f"{_short(run[step][key]):>9}" for step in shown) for run in found)
         limit = f"{tolerances[key]:g}" if key in tolerances else "–"
-        label = f"{title:<27}{key}"
+        label = f"{METRICS[key][0]:<27}{key}"
         lines += [f"{label:<{_LABEL}}{row}  {limit:>9}", "  healthy".ljust(_LABEL) + below]
     return "\n".join(lines)
 

@@ -69,6 +69,15 @@ def cell(notebook: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+def again(notebook: dict[str, Any], name: str) -> dict[str, Any]:
+    """A second cell like ``name``, below it."""
+    place = notebook["cells"].index(cell(notebook, name))
+    second = copy.deepcopy(notebook["cells"][place])
+    second["id"], second["metadata"]["nbgrader"]["grade_id"] = "second", "second"
+    notebook["cells"].insert(place + 1, second)
+    return second
+
+
 def state(notebook: dict[str, Any], folder: Path, number: int = 1) -> str:
     stubs.write(notebook, folder / f"{SHEET}.ipynb")
     return catalogue.states(folder)[SHEET, number]
@@ -105,10 +114,7 @@ def test_an_answer_in_prose_counts_as_written(tmp_path: Path) -> None:
 def test_an_exercise_is_solved_only_if_all_its_parts_are(
     sheet: dict[str, Any], tmp_path: Path
 ) -> None:
-    place = sheet["cells"].index(cell(sheet, "bradley-terry-check"))
-    second = copy.deepcopy(sheet["cells"][place])
-    second["id"], second["metadata"]["nbgrader"]["grade_id"] = "second", "second"
-    sheet["cells"].insert(place + 1, second)
+    second = again(sheet, "bradley-terry-check")
     ran(cell(sheet, "bradley-terry-check"), 2, said="✓ one")
     assert state(sheet, tmp_path) == catalogue.TRIED
     ran(second, 3, evalue="the sign is flipped")
@@ -149,10 +155,7 @@ def test_written_answers_count_and_their_minutes_are_done(tmp_path: Path) -> Non
 def test_any_answer_that_was_run_after_the_check_makes_it_old(
     sheet: dict[str, Any], tmp_path: Path
 ) -> None:
-    place = sheet["cells"].index(cell(sheet, "bradley-terry"))
-    second = copy.deepcopy(sheet["cells"][place])
-    second["id"], second["metadata"]["nbgrader"]["grade_id"] = "other", "other"
-    sheet["cells"].insert(place + 1, second)
+    second = again(sheet, "bradley-terry")
     ran(cell(sheet, "bradley-terry"), 9)
     ran(second, 3)
     ran(cell(sheet, "bradley-terry-check"), 5, said="✓ one")

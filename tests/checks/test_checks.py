@@ -1,8 +1,5 @@
 """Checks pass every solution, fail every stub, and call each seeded mistake by its name."""
 
-import ast
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,48 +28,12 @@ from rlvr_lab.records import calibration
 from rlvr_lab.rewards import language, length
 from rlvr_lab.tasks import evaluation
 from tests.seeded_mistakes import BANK, Seeded
-
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-Functions = dict[str, tuple[Callable[..., Any], ...]]
+from tests.sheets import NOTEBOOKS, Functions, code, functions_of
 
 
 def seeds_of(check: str) -> list[int]:
     """The seeds that a check is tried with: what trains takes half a minute each time."""
     return [0] if isinstance(getattr(checks, check), TrainCheck) else [*range(20)]
-
-
-def code(notebook: dict) -> list[tuple[dict, str]]:
-    return [
-        (cell["metadata"].get("nbgrader", {}), "".join(cell["source"]))
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-    ]
-
-
-def called_check(source: str) -> tuple[str, list[str]]:
-    """The check that a cell calls first, and the names of what it hands over."""
-    call = ast.parse(source).body[0].value
-    return call.func.attr, [argument.id for argument in call.args]
-
-
-def functions_of(folder: str) -> tuple[Functions, dict[str, str]]:
-    """check -> the functions which the notebooks of ``folder`` hand to it; check -> their source."""
-    found, sources = {}, {}
-    for path in sorted((NOTEBOOKS / folder).glob("*.ipynb")):
-        cells = code(stubs.read(path))
-        space: dict[str, Any] = {}
-        for grading, source in cells:
-            displayed_only = not grading and "def " not in source and "import " not in source
-            if not grading.get("grade") and (not displayed_only or "kinds =" in source):
-                exec(compile(source, path.name, "exec"), space)
-        for grading, source in cells:
-            if grading.get("grade"):
-                check, names = called_check(source)
-                found[check] = tuple(space[name] for name in names)
-                sources[check] = "\n".join(
-                    s for g, s in cells if g.get("solution") and names[0] in s
-                )
-    return found, sources
 
 
 SOLUTIONS, SOURCES = functions_of("solutions")

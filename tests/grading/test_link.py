@@ -1,7 +1,5 @@
 """A function that runs in another process behaves as one that runs here."""
 
-import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +9,8 @@ import torch
 
 from rlvr_lab.checks.calls import Mistake, call
 from rlvr_lab.grading.link import Link
-from rlvr_lab.grading.messages import Stopped, receive
+from rlvr_lab.grading.messages import Stopped
+from tests.grading.forked import forked
 
 Calls = Callable[[Any], Any]
 
@@ -77,22 +76,8 @@ FUNCTIONS += [differentiates, makes_a_function, leaves, odd]
 
 @pytest.fixture(scope="module")
 def far() -> Iterator[Calls]:
-    here, there = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            here.close()
-            link = Link(there, untrusted=True)
-            link.functions = list(FUNCTIONS)
-            while True:
-                link.serve(*receive(there))
-        except BaseException:
-            os._exit(0)
-    there.close()
-    link = Link(here, seconds=20)
-    yield lambda fn: link._proxy(FUNCTIONS.index(fn), fn.__name__)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with forked(FUNCTIONS, seconds=20) as found:
+        yield found
 
 
 def test_gradients_come_back(far: Calls) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rlvr_lab.checks import stubs
+from rlvr_lab.checks import catalogue, stubs
 from rlvr_lab.grading import marking, nursery, submissions
 from rlvr_lab.grading.marking import Limits, Unreadable, mark, read_submission
+from rlvr_lab.grading.session import Session
 from tests.grading.hostile import ROOT, small
 
 SOLUTIONS = ROOT / "notebooks" / "solutions"
@@ -344,3 +345,51 @@ def test_every_sheet_can_be_read() -> None:
         assert set(submissions.owners(cells, cells)) <= {e.grade_id for e in found}
         whole, each = submissions.findings(stubs.stub(cells), cells)
         assert not whole and not any(each.values())
+
+
+def test_a_check_cell_that_is_not_as_handed_out_is_named() -> None:
+    name = next(
+        grade for c in SOURCE["cells"] if (grade := submissions.grade_id(c)).endswith("-check")
+    )
+    whole, each = submissions.findings(SOURCE, SOURCE)
+    assert not whole and not any(each.values())
+    made = changed(**{name.replace("-", "_"): "checks = None"})
+    _, each = submissions.findings(made, SOURCE)
+    assert each.pop(name) == ["the check cell was edited; the original was used"]
+    assert not any(each.values())
+
+
+def test_a_check_that_trains_is_known_by_its_kind_and_not_by_the_words_of_the_sheet() -> None:
+    for path in sorted(SOLUTIONS.glob("*.ipynb")):
+        sheet = stubs.read(path)
+        trains = {one.grade_id for one in submissions.exercises(sheet) if one.train}
+        kinds = catalogue.exercises_of(sheet, path.stem)
+        assert trains == {name for one in kinds if one.kind == "train" for name in one.points}
+
+
+@pytest.mark.parametrize(("train", "seconds"), [(True, 7.0), (False, 3.0)])
+def test_a_check_that_trains_has_its_own_time_limit(
+    train: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def within(session: Any, worker: Any, limit: float) -> Any:
+        asked.append(limit)
+        raise StopAsking
+
+    class StopAsking(Exception):
+        pass
+
+    class FakeSession(Session):
+        def __init__(self) -> None:
+            self.limits, self.costs = Limits(check=3.0, train=7.0), {}
+
+        def ready(self, before: int | None = None) -> Any:
+            return None
+
+    monkeypatch.setattr(marking, "_within", within)
+    call = submissions.Call("check_k3", ("k3",), 1)
+    exercise = submissions.Exercise("k3-check", 2.0, (call,), ("k3",), train)
+    with pytest.raises(StopAsking):
+        marking._check(FakeSession(), exercise, call, None)
+    assert asked == [seconds]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr_lab.experiments.base_models import sums_base
-from rlvr_lab.experiments.study import Study, replicates
+from rlvr_lab.experiments.study import Study, seeded
 from rlvr_lab.records.runs import Run
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
@@ -66,11 +66,9 @@ def measure(
     Raises:
         ValueError: for no seeds.
     """
-    for seed in replicates(seeds, first):
-        for config in variants.values():
-            one = replace(config, seed=seed)
-            records = train(one, state=one.begin(sums_base(seed)[0]))
-            yield Run(one, [_short(record) for record in records])
+    for one in seeded(variants, seeds, first):
+        records = train(one, state=one.begin(sums_base(one.seed)[0]))
+        yield Run(one, [_short(record) for record in records])
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
