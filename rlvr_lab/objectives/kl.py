@@ -23,13 +23,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rlvr_lab.objectives.averages import Average
+from rlvr_lab.objectives.averages import Average, masked_mean
 from rlvr_lab.objectives.ratios import trained
 
 __all__ = [
     "KlEstimator",
     "adapted_kl_coef",
     "entropy",
+    "entropy_bonus",
     "exact_kl",
     "k1",
     "k2",
@@ -174,6 +175,35 @@ def entropy(logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
     logp = logits.log_softmax(-1)
     # A token with π = 0 would give 0·(−inf) = nan; the limit of π·log π is 0.
     return -(logp.exp() * logp.masked_fill(logp == -torch.inf, 0.0)).sum(-1)
+
+
+def entropy_bonus(
+    logits: Float[Tensor, "B T V"] | None, mask: Bool[Tensor, "B T"], entropy_coef: float
+) -> Float[Tensor, ""]:
+    """c · the mean entropy of the next token over all trained tokens: subtracted from a loss.
+
+    It is PPO's bonus (eq. 9, arXiv:1707.06347). The prefixes are held fixed, so its gradient raises the entropy
+    at the prefixes that were sampled. Which prefixes come later has no gradient. (Notebook 06)
+
+    Args:
+        logits: from which the trained tokens were sampled, divided by the temperature; gradient flows through
+            them. Read only if ``entropy_coef`` > 0.
+        mask: True on trained tokens; each counts alike.
+        entropy_coef: c ≥ 0.
+
+    Raises:
+        ValueError: when ``entropy_coef`` is negative, or when it is positive without ``logits``.
+
+    >>> entropy_bonus(torch.zeros(1, 2, 2), torch.tensor([[True, False]]), 2.0)
+    tensor(1.3863)
+    """
+    if entropy_coef < 0:
+        raise ValueError(f"entropy_coef: must not be negative, got {entropy_coef}")
+    if entropy_coef == 0:
+        return torch.zeros((), device=mask.device)
+    if logits is None:
+        raise ValueError(f"logits: needed when entropy_coef is positive ({entropy_coef})")
+    return entropy_coef * masked_mean(entropy(logits), mask)
 
 
 def adapted_kl_coef(kl_coef: float, kl: float, target: float, rate: float = 0.1) -> float:

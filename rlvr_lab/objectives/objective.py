@@ -1,4 +1,4 @@
-"""An algorithm as a value: its advantage, loss, average and KL term.
+"""An algorithm as a value: its advantage, loss, average, KL term and entropy bonus.
 
 The trainer and the exact laboratory (``exact.estimators``) use the same values, so an exact result about
 an objective applies to the objective that is trained. The names in the table of ``losses`` are defined
@@ -15,7 +15,15 @@ from torch import Tensor
 
 from rlvr_lab.objectives import advantages as adv
 from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
-from rlvr_lab.objectives.kl import KlEstimator, k1, k2, k3, kl_penalty, kl_shaped_rewards
+from rlvr_lab.objectives.kl import (
+    KlEstimator,
+    entropy_bonus,
+    k1,
+    k2,
+    k3,
+    kl_penalty,
+    kl_shaped_rewards,
+)
 from rlvr_lab.objectives.losses import (
     cispo_loss,
     gspo_loss,
@@ -29,13 +37,17 @@ __all__ = ["ALGORITHMS", "AVERAGES", "ESTIMATORS", "Objective", "Rows", "objecti
 
 
 class Rows(NamedTuple):
-    """The inputs of a loss: B = N·G sampled answers, groups contiguous."""
+    """The inputs of a loss: B = N·G sampled answers, groups contiguous.
+
+    ``logits`` [B, T, V] are those from which the tokens were sampled; only an entropy bonus reads them.
+    """
 
     logprobs: Tensor
     old_logprobs: Tensor
     advantages: Tensor
     mask: Tensor
     ref_logprobs: Tensor | None = None
+    logits: Tensor | None = None
 
 
 Advantage = Callable[[Tensor, int], Tensor]
@@ -77,6 +89,7 @@ class Objective:
         kl_in_reward: whether the KL is subtracted from the rewards; otherwise it is added to the loss.
         kl_estimator: the estimator that is differentiated when the KL is in the loss.
         pulls_back: whether the loss has a gradient where the advantage is 0, once π has left π_old.
+        entropy_coef: c ≥ 0, the weight of the entropy of each trained token, which is subtracted from the loss.
     """
 
     advantage: Advantage = raw_rewards
@@ -87,16 +100,22 @@ class Objective:
     kl_in_reward: bool = False
     kl_estimator: KlEstimator = k3
     pulls_back: bool = False
+    entropy_coef: float = 0.0
 
     @property
     def trains_every_row(self) -> bool:
         """Whether an answer with advantage 0 may have a gradient."""
-        return self.kl_in_loss or self.pulls_back
+        return self.kl_in_loss or self.pulls_back or self.reads_logits
 
     @property
     def kl_in_loss(self) -> bool:
         """Whether the loss has a KL term, whose gradient flows through every answer."""
         return self.kl_coef > 0 and not self.kl_in_reward
+
+    @property
+    def reads_logits(self) -> bool:
+        """Whether the loss needs ``Rows.logits``: the probabilities of the whole vocabulary."""
+        return self.entropy_coef > 0
 
     def advantages(
         self,
@@ -112,7 +131,9 @@ class Objective:
         return self.advantage(rewards, group_size)
 
     def total(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
-        """The loss, including its KL term if it has one; gradient flows through ``rows.logprobs``.
+        """The loss, with its KL term and minus its entropy bonus, where it has them.
+
+        Gradient flows through ``rows.logprobs`` and ``rows.logits``.
 
         Args:
             rows: the answers.
@@ -120,16 +141,18 @@ class Objective:
         """
         average = average or self.average
         loss = self.loss(rows, average)
-        if not self.kl_in_loss:
-            return loss
-        return loss + kl_penalty(
-            rows.logprobs,
-            rows.ref_logprobs,
-            rows.mask,
-            self.kl_coef,
-            average,
-            self.kl_estimator,
-        )
+        if self.kl_in_loss:
+            loss = loss + kl_penalty(
+                rows.logprobs,
+                rows.ref_logprobs,
+                rows.mask,
+                self.kl_coef,
+                average,
+                self.kl_estimator,
+            )
+        if self.reads_logits:
+            loss = loss - entropy_bonus(rows.logits, rows.mask, self.entropy_coef)
+        return loss
 
 
 # ------------------------------------------------------------------ names, for JSON and for controls
@@ -195,6 +218,7 @@ def objective_from(
     kl_in_reward: bool = False,
     kl_estimator: str = "k3",
     tau: float = 0.1,
+    entropy_coef: float = 0.0,
 ) -> Objective:
     """The objective with these names; ``length`` is the L of the constant average, in tokens.
 
@@ -215,6 +239,7 @@ def objective_from(
         kl_in_reward=kl_in_reward,
         kl_estimator=ESTIMATORS[kl_estimator],
         pulls_back=ratio == "squared",
+        entropy_coef=entropy_coef,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlvr_lab.objectives.objective import ALGORITHMS, Objective, Rows, objective_from
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
-from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.policy.logprobs import state_logits, token_logprobs
 from rlvr_lab.training.optimise import OPTIMIZERS, optimiser_step, trained
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
@@ -41,6 +41,7 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
         optimizer: ``adamw`` (β .9, .95, no decay) or ``sgd`` (plain).
         learning_rate: of the optimiser.
         max_grad_norm: gradients are clipped to this norm; None leaves them alone.
+        entropy_coef: weight of the entropy bonus, the mean entropy over trained tokens (``kl.entropy_bonus``).
 
     Raises:
         ValueError: naming the field, for a value that makes no sense.
@@ -62,13 +63,14 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
     learning_rate: float = 3e-4
     max_grad_norm: float | None = 1.0
     tau: float = 0.1
+    entropy_coef: float = 0.0
 
     FIXED: ClassVar[tuple[str, ...]] = (*RolloutConfig.FIXED, "optimizer")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_at_least(1, "updates_per_batch", "minibatches")
-        self.require_at_least(0, "kl_coef", "clip_high")
+        self.require_at_least(0, "kl_coef", "clip_high", "entropy_coef")
         self.require_positive("learning_rate", "constant_length", "max_grad_norm", "tau")
         self.require("clip_low", 0 <= self.clip_low <= 1, "between 0 and 1")
         self.require(
@@ -110,6 +112,7 @@ class PolicyGradientConfig(RolloutConfig, kind="policy-gradient"):
             self.kl_in == "reward",
             self.kl_estimator,
             self.tau,
+            self.entropy_coef,
         )
 
     def needs_reference(self) -> bool:
@@ -186,6 +189,9 @@ def improve(
             needed = (a != 0) | objective.trains_every_row
             logprobs = token_logprobs(state.policy.model, small, temperature, needed)
             given = Rows(logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
+            if objective.reads_logits:
+                logits = state_logits(state.policy.model, small, temperature)
+                given = given._replace(logits=logits)
             loss = objective.total(given)
             # If every group has zero spread, no row is left and there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlvr_lab.objectives.averages import masked_mean
 from rlvr_lab.objectives.gae import gae, token_rewards, whiten
-from rlvr_lab.objectives.kl import adapted_kl_coef, entropy, k3
+from rlvr_lab.objectives.kl import adapted_kl_coef, entropy_bonus, k3
 from rlvr_lab.objectives.ratios import clip_fraction, clipped_surrogate, token_ratio
 from rlvr_lab.objectives.value_loss import explained_variance, value_loss
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
@@ -269,8 +269,8 @@ def _minibatch(config: PPOConfig, state: TrainState, part: Buffer) -> dict[str, 
     fit = value_loss(values, part.values, part.returns, part.mask, config.value_clip)
     loss = surrogate + config.value_coef * fit
     if config.entropy_coef > 0:
-        spread = entropy(state_logits(state.policy.model, part.batch, config.temperature))
-        loss = loss - config.entropy_coef * masked_mean(spread, part.mask)
+        logits = state_logits(state.policy.model, part.batch, config.temperature)
+        loss = loss - entropy_bonus(logits, part.mask, config.entropy_coef)
     norm = optimiser_step(state.optimizer, loss, config.max_grad_norm)
     return {
         "loss": float(surrogate.detach()),

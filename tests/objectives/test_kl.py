@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from rlvr_lab.objectives.averages import token_mean
-from rlvr_lab.objectives.kl import entropy, exact_kl, k1, k2, k3, kl_penalty, kl_shaped_rewards
+from rlvr_lab.objectives.kl import (
+    entropy,
+    entropy_bonus,
+    exact_kl,
+    k1,
+    k2,
+    k3,
+    kl_penalty,
+    kl_shaped_rewards,
+)
 
 RNG = np.random.default_rng(0)
 THETA = RNG.normal(size=6)
@@ -210,6 +219,28 @@ def test_the_entropy_is_that_of_each_row_and_forbidden_tokens_add_nothing():
     expected = torch.tensor([math.log(2), math.log(3), 0.0])
     torch.testing.assert_close(entropy(logits), expected)
     torch.testing.assert_close(entropy(logits[:, None]), expected[:, None])
+
+
+def test_an_entropy_bonus_counts_trained_tokens_alike_and_no_padding():
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, False, False], [True, True, True]])
+    given = logits.masked_fill(~mask[..., None], 0.0)  # padding would have the largest entropy
+    p = logits.detach().softmax(-1)
+    each = -(p * p.log()).sum(-1)
+    value = entropy_bonus(given, mask, 0.5)
+    assert float(value) == pytest.approx(0.5 * float(each[mask].mean()), abs=1e-12)
+    (slope,) = torch.autograd.grad(value, logits)
+    expected = -p * (p.log() + each[..., None]) * 0.5 / 4
+    torch.testing.assert_close(slope, expected * mask[..., None])
+
+
+def test_an_entropy_bonus_of_no_weight_reads_nothing_and_a_negative_one_is_refused():
+    mask = torch.ones(1, 2).bool()
+    assert float(entropy_bonus(None, mask, 0.0)) == 0
+    with pytest.raises(ValueError, match=r"^entropy_coef: must not be negative"):
+        entropy_bonus(torch.zeros(1, 2, 3), mask, -0.1)
+    with pytest.raises(ValueError, match=r"^logits: needed"):
+        entropy_bonus(None, mask, 0.1)
 
 
 def test_a_reward_with_a_kl_in_it_is_a_number_and_its_weight_not_negative():

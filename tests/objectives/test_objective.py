@@ -11,7 +11,7 @@ from rlvr_lab.objectives.advantages import (
     log_partition_advantages,
 )
 from rlvr_lab.objectives.averages import constant_mean, sequence_mean
-from rlvr_lab.objectives.kl import k1, k2, k3, kl_penalty, kl_shaped_rewards
+from rlvr_lab.objectives.kl import entropy, k1, k2, k3, kl_penalty, kl_shaped_rewards
 from rlvr_lab.objectives.losses import (
     cispo_loss,
     dapo_loss,
@@ -107,6 +107,20 @@ def test_a_kl_in_the_reward_is_taken_off_before_the_comparison() -> None:
     shaped = group_advantages(kl_shaped_rewards(REWARDS, OLD, REF, MASK, 0.3), 3)
     torch.testing.assert_close(found.advantages(REWARDS, 3, OLD, REF, MASK), shaped)
     torch.testing.assert_close(total(found), grpo_loss(LOGPROBS, OLD, shaped, MASK))
+
+
+@pytest.mark.parametrize("average", ["sequence", "token", "constant"])
+def test_an_entropy_bonus_is_taken_off_with_every_trained_token_alike(average: str) -> None:
+    logits = torch.randn(6, 6, 5, generator=torch.Generator().manual_seed(1)).double()
+    plain = objective("grpo", average=average, kl_coef=0.3)
+    found = replace(plain, entropy_coef=0.4)
+    rows = Rows(LOGPROBS, OLD, Z, MASK, REF, logits)
+    tokens = entropy(logits)[MASK]
+    torch.testing.assert_close(found.total(rows), plain.total(rows) - 0.4 * tokens.sum() / 21)
+    assert found.trains_every_row and found.reads_logits
+    assert not objective("grpo").trains_every_row and not objective("grpo").reads_logits
+    with pytest.raises(ValueError, match=r"^logits: needed when entropy_coef is positive \(0\.4\)"):
+        found.total(rows._replace(logits=None))
 
 
 def test_another_average_can_take_the_place_of_the_own_one_in_every_term() -> None:

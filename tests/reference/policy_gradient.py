@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.sums import Sums
-from tests.reference.plain import AdamW, Answer, Sgd, clip_norm, logprobs_of, sample
+from tests.reference.plain import (
+    AdamW,
+    Answer,
+    Sgd,
+    clip_norm,
+    entropy_of,
+    logits_of,
+    logprobs_of,
+    sample,
+)
 from tests.reference.record import describe, exact_lengths, mean, reward
 
 
@@ -154,7 +163,12 @@ def loss_of(config, model, answers, advantages, ref) -> tuple[Tensor, float]:
             terms = [x - config.kl_coef * k for x, k in zip(terms, estimates, strict=True)]
         objective.append(terms)
         dead += silent
-    return -average(config, objective), mean([float(d) for d in dead])
+    loss = -average(config, objective)
+    if config.entropy_coef > 0:  # every trained token alike, whatever the average of the rest
+        tables = [logits_of(model, answer, config.temperature) for answer in answers]
+        spread = [entropy_of(t)[a.trained] for t, a in zip(tables, answers, strict=True)]
+        loss = loss - config.entropy_coef * torch.cat(spread).mean()
+    return loss, mean([float(d) for d in dead])
 
 
 # -------------------------------------------------------------------------------------------- loop
@@ -182,7 +196,7 @@ def update(config, model, optimizer, answers, advantages, ref) -> dict[str, floa
             losses.append(float(loss.detach()))
             dead.append(silent)
             penalised = config.kl_in == "loss" and config.kl_coef > 0
-            penalised = penalised or config.ratio == "squared"
+            penalised = penalised or config.ratio == "squared" or config.entropy_coef > 0
             if not penalised and not any(chosen[1]):
                 norms.append(0.0)  # nothing to learn from, so no step, whatever Adam remembers
                 continue

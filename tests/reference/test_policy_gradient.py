@@ -81,6 +81,15 @@ CASES = {
         "kl_coef": 0.1, "kl_in": "reward",
     },
     "other base": {**LAB, "base": "sums", "learning_rate": 0.02},
+    "entropy bonus": {**OFF_POLICY, "entropy_coef": 0.3, "temperature": 1.3, "learning_rate": 0.1, "seed": 6},
+    "entropy bonus without spread": {
+        "steps": 2, "rewards": {"accuracy": 1.0}, "max_new_tokens": 2, "seed": 4, "entropy_coef": 0.1,
+        "minibatches": 3,
+    },
+    "lab, entropy bonus and KL": {
+        **LAB, "world_options": {"p_right": 0.4}, "entropy_coef": 0.05, "kl_coef": 0.1, "average": "constant",
+        "updates_per_batch": 2, "minibatches": 2, "optimizer": "adamw", "learning_rate": 1e-3,
+    },
 }  # fmt: skip
 
 
@@ -113,7 +122,13 @@ CASES |= pairs_of_choices()
 
 LIVE = {
     2: {"learning_rate": 0.1, "clip_high": 0.4, "updates_per_batch": 2, "group_size": 3},
-    3: {"average": "token", "kl_coef": 0.1, "temperature": 0.8, "minibatches": 2},
+    3: {
+        "average": "token",
+        "kl_coef": 0.1,
+        "temperature": 0.8,
+        "minibatches": 2,
+        "entropy_coef": 0.05,
+    },
     4: {**PLAIN, "baseline": "leave_one_out", "ratio": "cispo", "kl_in": "reward"},
 }
 FLOAT32 = {

@@ -45,6 +45,7 @@ CONFIGS = {
         "learning_rate": 3e-4,
         "max_grad_norm": 1.0,
         "tau": 0.1,
+        "entropy_coef": 0.0,
     },
     PPOConfig: {
         **ROLLOUTS,
@@ -91,6 +92,7 @@ CONFIGS = {
         "stop": 0.0,
         "beta": 0.1,
         "margin": 0.5,
+        "reference": True,
         "likelihood": 0.0,
         "batch_size": 64,
         "learning_rate": 1e-3,

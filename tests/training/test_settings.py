@@ -30,6 +30,7 @@ BOUNDS = {
         "minibatches": COUNT,
         "kl_coef": WEIGHT,
         "clip_high": WEIGHT,
+        "entropy_coef": WEIGHT,
         "learning_rate": POSITIVE,
         "tau": POSITIVE,
         "constant_length": OPTIONAL,
