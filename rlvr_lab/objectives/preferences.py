@@ -273,6 +273,15 @@ class Sides(NamedTuple):
     chosen_lengths: Tensor
     rejected_lengths: Tensor
 
+    def without_reference(self) -> "Sides":
+        """The same pairs with log π_ref = 0: what is left of a log-ratio is log π.
+
+        >>> Sides(*torch.ones(6, 1)).without_reference().ref_chosen
+        tensor([0.])
+        """
+        zero = torch.zeros_like(self.ref_chosen)
+        return self._replace(ref_chosen=zero, ref_rejected=zero)
+
     @property
     def mean_chosen(self) -> Tensor:
         """log π(y_w) per token."""
@@ -281,16 +290,30 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class PairObjective:
-    """A loss on pairs and the margin that it compares.
+    """A loss on pairs and what it compares.
 
     Attributes:
         loss: (sides, β, γ) → a scalar to minimise; β is τ in IPO and the weight λ in ORPO.
-        margin: (sides, β) → [M], implicit reward of the chosen answer minus that of the rejected one.
-            ORPO has no implicit reward; its margin uses the mean log-probability per token.
+        compared: sides → [M] of the chosen answers and [M] of the rejected ones, before β.
+        scaled: whether β multiplies what is compared; it does not in IPO.
     """
 
     loss: Callable[[Sides, float, float], Tensor]
-    margin: Callable[[Sides, float], Tensor]
+    compared: Callable[[Sides], tuple[Tensor, Tensor]]
+    scaled: bool = True
+
+    def rewards(self, sides: Sides, beta: float) -> tuple[Tensor, Tensor]:
+        """The loss's own implicit reward of the chosen and of the rejected answers, [M] each.
+
+        ORPO has none; β times the mean log-probability per token takes its place.
+        """
+        chosen, rejected = self.compared(sides)
+        return (beta * chosen, beta * rejected) if self.scaled else (chosen, rejected)
+
+    def margin(self, sides: Sides, beta: float) -> Tensor:
+        """[M], implicit reward of the chosen answer minus that of the rejected one."""
+        chosen, rejected = self.compared(sides)
+        return (beta if self.scaled else 1.0) * (chosen - rejected)
 
     def total(self, sides: Sides, beta: float, gamma: float, likelihood: float = 0.0) -> Scalar:
         """The loss plus ``likelihood`` ≥ 0 times the chosen answer's −log π per token."""
@@ -298,28 +321,24 @@ class PairObjective:
         return loss if likelihood == 0 else loss - likelihood * sides.mean_chosen.mean()
 
 
-def _log_ratio_margin(s: Sides, beta: float) -> Tensor:
-    return beta * ((s.chosen - s.ref_chosen) - (s.rejected - s.ref_rejected))
+def _log_ratios(s: Sides) -> tuple[Tensor, Tensor]:
+    return s.chosen - s.ref_chosen, s.rejected - s.ref_rejected
 
 
-def _mean_log_ratio_margin(s: Sides, beta: float) -> Tensor:
-    chosen = (s.chosen - s.ref_chosen) / s.chosen_lengths
-    return beta * (chosen - (s.rejected - s.ref_rejected) / s.rejected_lengths)
+def _mean_log_ratios(s: Sides) -> tuple[Tensor, Tensor]:
+    chosen, rejected = _log_ratios(s)
+    return chosen / s.chosen_lengths, rejected / s.rejected_lengths
 
 
-def _mean_margin(s: Sides, beta: float) -> Tensor:
-    return beta * (s.mean_chosen - s.rejected / s.rejected_lengths)
+def _mean_logprobs(s: Sides) -> tuple[Tensor, Tensor]:
+    return s.mean_chosen, s.rejected / s.rejected_lengths
 
 
 PAIR_OBJECTIVES: dict[str, PairObjective] = {
-    "dpo": PairObjective(lambda s, b, _: dpo_loss(*s[:4], b), _log_ratio_margin),
-    "ln_dpo": PairObjective(
-        lambda s, b, _: length_normalised_dpo_loss(*s, b), _mean_log_ratio_margin
-    ),
-    "simpo": PairObjective(lambda s, b, g: simpo_loss(*s[:2], *s[4:], b, g), _mean_margin),
-    "ipo": PairObjective(
-        lambda s, b, _: ipo_loss(*s[:4], b), lambda s, _: _log_ratio_margin(s, 1.0)
-    ),
-    "orpo": PairObjective(lambda s, b, _: orpo_loss(*s[:2], *s[4:], b), _mean_margin),
+    "dpo": PairObjective(lambda s, b, _: dpo_loss(*s[:4], b), _log_ratios),
+    "ln_dpo": PairObjective(lambda s, b, _: length_normalised_dpo_loss(*s, b), _mean_log_ratios),
+    "simpo": PairObjective(lambda s, b, g: simpo_loss(*s[:2], *s[4:], b, g), _mean_logprobs),
+    "ipo": PairObjective(lambda s, b, _: ipo_loss(*s[:4], b), _log_ratios, scaled=False),
+    "orpo": PairObjective(lambda s, b, _: orpo_loss(*s[:2], *s[4:], b), _mean_logprobs),
 }
 """The variants of the table above, by name."""

@@ -49,6 +49,8 @@ class DpoConfig(RunConfig, kind="pairs"):
         stop: probability that the base ends after each token; 0 fixes the length at 12.
         beta: of the loss (τ of IPO, the weight λ of ORPO).
         margin: γ of SimPO.
+        reference: False leaves log π_ref out of what the loss compares. SimPO and ORPO have none to leave out;
+            length-normalised DPO without it is SimPO with γ = 0.
         likelihood: weight of −log π(y_w)/|y_w| added to the loss (as in Llama 3, arXiv:2407.21783).
         steps: of the optimiser.
         batch_size: pairs in each.
@@ -58,7 +60,8 @@ class DpoConfig(RunConfig, kind="pairs"):
 
     Records: one before the first step and one after every ``measure_every`` steps, with ``loss``;
     ``chosen`` and ``rejected`` (log π of whole answers, nats, mean over up to 256 training pairs);
-    ``margin`` (of the loss's own implicit reward); ``weight`` (mean σ(r̂_l − r̂_w)); ``accuracy`` (of the
+    ``reward_chosen``, ``reward_rejected`` (the loss's own implicit reward of both) and ``margin``, their
+    difference; ``weight`` (mean σ(r̂_l − r̂_w)); ``accuracy`` (of the
     margin on training pairs) and ``held_out`` (on fresh, error-free ones, that please by gold reward and
     length bias); of 256 fresh answers ``gold``, ``length`` (tokens), ``kl`` and ``distance``.
 
@@ -73,6 +76,7 @@ class DpoConfig(RunConfig, kind="pairs"):
     stop: float = 0.0
     beta: float = 0.1
     margin: float = 0.5
+    reference: bool = True
     likelihood: float = 0.0
     steps: int = field(default=200, kw_only=True)
     batch_size: int = 64
@@ -129,19 +133,27 @@ class DpoConfig(RunConfig, kind="pairs"):
 
     def _loss(self, seen: Sides) -> Tensor:
         objective = PAIR_OBJECTIVES[self.loss]
-        return objective.total(seen, self.beta, self.margin, self.likelihood)
+        return objective.total(self._seen(seen), self.beta, self.margin, self.likelihood)
+
+    def _seen(self, all_sides: Sides) -> Sides:
+        """What the loss may see: with the reference or without."""
+        return all_sides if self.reference else all_sides.without_reference()
 
     @torch.no_grad()
     def _measured(self, state: TrainState) -> dict[str, Any]:
         world, policy = state.task, state.policy
-        seen = sides(policy, world, state.data.train, slice(0, 256))
-        margin_of = PAIR_OBJECTIVES[self.loss].margin
-        margin = margin_of(seen, self.beta)
-        held_out = margin_of(sides(policy, world, state.data.fresh, slice(None)), self.beta)
+        objective = PAIR_OBJECTIVES[self.loss]
+        seen = self._seen(sides(policy, world, state.data.train, slice(0, 256)))
+        chosen, rejected = objective.rewards(seen, self.beta)
+        margin = objective.margin(seen, self.beta)
+        fresh = self._seen(sides(policy, world, state.data.fresh, slice(None)))
+        held_out = objective.margin(fresh, self.beta)
         return {
             "loss": float(self._loss(seen)),
             "chosen": float(seen.chosen.mean()),
             "rejected": float(seen.rejected.mean()),
+            "reward_chosen": float(chosen.mean()),
+            "reward_rejected": float(rejected.mean()),
             "margin": float(margin.mean()),
             "weight": float(dpo_weight(margin, torch.zeros_like(margin)).mean()),
             "accuracy": preference_accuracy(margin),
@@ -164,9 +176,19 @@ def letter_logprobs(policy: Policy, ids: Tensor, mask: Tensor) -> Tensor:
 
 def sides(policy: Policy, world: PreferenceWorld, pairs: PreferencePairs, rows: Any) -> Sides:
     """Both answers of some pairs, scored in one pass."""
+    ids, mask = both_answers(pairs, rows)
+    return scored(letter_logprobs(policy, ids, mask), world, ids, mask)
+
+
+def both_answers(pairs: PreferencePairs, rows: Any) -> tuple[Tensor, Tensor]:
+    """Ids and mask [2M, T]: the chosen answers of some pairs, then the rejected ones."""
     ids = torch.cat([pairs.chosen[rows], pairs.rejected[rows]])
-    mask = torch.cat([pairs.chosen_mask[rows], pairs.rejected_mask[rows]])
-    total = answer_logprobs(letter_logprobs(policy, ids, mask), mask)
+    return ids, torch.cat([pairs.chosen_mask[rows], pairs.rejected_mask[rows]])
+
+
+def scored(logprobs: Tensor, world: PreferenceWorld, ids: Tensor, mask: Tensor) -> Sides:
+    """What a loss on pairs reads of log-probabilities [2M, T], the chosen answers first."""
+    total = answer_logprobs(logprobs, mask)
     lengths = mask.sum(dim=1).to(total)
     base = world.base_logprobs(ids, mask).sum(dim=1)
     return Sides(*total.chunk(2), *base.chunk(2), *lengths.chunk(2))

@@ -175,6 +175,34 @@ def test_the_margin_of_a_variant_by_hand(name: str, margin: list[float]) -> None
     torch.testing.assert_close(PAIR_OBJECTIVES[name].margin(TWO, 0.5), torch.tensor(margin))
 
 
+@pytest.mark.parametrize(
+    ("name", "chosen", "rejected"),
+    [
+        ("dpo", [0.5 * 1, 0.5 * -4], [0.5 * -1, 0.5 * 7]),
+        ("ipo", [1.0, -4.0], [-1.0, 7.0]),
+        ("ln_dpo", [0.5 * 1 / 2, 0.5 * -4 / 4], [0.5 * -1 / 3, 0.5 * 7 / 1]),
+        ("simpo", [0.5 * -3 / 2, 0.5 * -8 / 4], [0.5 * -6 / 3, 0.5 * -2 / 1]),
+        ("orpo", [0.5 * -3 / 2, 0.5 * -8 / 4], [0.5 * -6 / 3, 0.5 * -2 / 1]),
+    ],
+)
+def test_the_implicit_rewards_of_a_variant_by_hand(
+    name: str, chosen: list[float], rejected: list[float]
+) -> None:
+    found = PAIR_OBJECTIVES[name].rewards(TWO, 0.5)
+    torch.testing.assert_close(found, (torch.tensor(chosen), torch.tensor(rejected)))
+
+
+def test_without_the_reference_log_pi_itself_is_compared() -> None:
+    bare = TWO.without_reference()
+    assert torch.equal(bare.chosen, CHOSEN) and torch.equal(bare.rejected, REJECTED)
+    torch.testing.assert_close(
+        PAIR_OBJECTIVES["dpo"].loss(bare, 0.5, 0.0),
+        pref.bradley_terry_loss(0.5 * CHOSEN, 0.5 * REJECTED),
+    )
+    simpo = PAIR_OBJECTIVES["simpo"].loss(TWO, 0.5, 0.0)
+    torch.testing.assert_close(PAIR_OBJECTIVES["ln_dpo"].loss(bare, 0.5, 0.0), simpo)
+
+
 @pytest.mark.parametrize("name", PAIR_OBJECTIVES)
 def test_a_variant_is_the_loss_of_its_name(name: str) -> None:
     w, x, rw, rx, nw, nx = TWO

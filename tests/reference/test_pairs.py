@@ -30,6 +30,11 @@ CASES = [
     replace(STOPS, loss="ipo", beta=0.6),
     replace(SMALL, loss="orpo", beta=0.1, stop=0.03, seed=2),
     replace(STOPS, loss="orpo", beta=1.5, likelihood=0.2),
+    replace(STOPS, reference=False, likelihood=0.1),
+    replace(STOPS, reference=False, loss="ln_dpo", beta=2.0),
+    replace(STOPS, reference=False, loss="ipo", beta=0.6),
+    replace(STOPS, reference=False, loss="simpo", beta=2.0, margin=0.5),
+    replace(STOPS, reference=False, loss="orpo", beta=0.5),
 ]
 GRID = {DpoConfig: CASES}
 
@@ -59,16 +64,24 @@ class Pairs:
         return [*sums, *base, *(torch.tensor([float(len(y)) for y in side]) for side in picked)]
 
 
-def margin(config: DpoConfig, w, x, ref_w, ref_x, size_w, size_x):
-    """What a loss calls the reward of y_w less that of y_l; for ORPO the mean log π takes its place."""
+def rewards(config: DpoConfig, w, x, ref_w, ref_x, size_w, size_x):
+    """What a loss calls the reward of y_w and of y_l; for ORPO the mean log π takes its place."""
+    if not config.reference:
+        ref_w, ref_x = 0 * ref_w, 0 * ref_x
     own = {
-        "dpo": config.beta * ((w - ref_w) - (x - ref_x)),
-        "ln_dpo": config.beta * (w - ref_w) / size_w - config.beta * (x - ref_x) / size_x,
-        "simpo": config.beta * w / size_w - config.beta * x / size_x,
-        "ipo": (w - ref_w) - (x - ref_x),
-        "orpo": config.beta * w / size_w - config.beta * x / size_x,
+        "dpo": (config.beta * (w - ref_w), config.beta * (x - ref_x)),
+        "ln_dpo": (config.beta * (w - ref_w) / size_w, config.beta * (x - ref_x) / size_x),
+        "simpo": (config.beta * w / size_w, config.beta * x / size_x),
+        "ipo": (w - ref_w, x - ref_x),
+        "orpo": (config.beta * w / size_w, config.beta * x / size_x),
     }
     return own[config.loss]
+
+
+def margin(config: DpoConfig, *measured):
+    """The reward of y_w less that of y_l."""
+    chosen, rejected = rewards(config, *measured)
+    return chosen - rejected
 
 
 def pair_loss(config: DpoConfig, w, x, *rest):
@@ -91,6 +104,7 @@ def record(config, world, model, data: Pairs, fresh: Pairs, step: int, generator
     seen = data.measure(model, range(min(256, config.pairs)))
     unseen = fresh.measure(model, range(512))
     h, held = margin(config, *seen), margin(config, *unseen)
+    chosen, rejected = rewards(config, *seen)
     rows, _ = letters.draw(model, 256, world.length, generator)
     drawn = letters.logprobs(model, rows)
     kl = sum(
@@ -101,6 +115,8 @@ def record(config, world, model, data: Pairs, fresh: Pairs, step: int, generator
         "loss": float(pair_loss(config, *seen).mean()),
         "chosen": float(seen[0].mean()),
         "rejected": float(seen[1].mean()),
+        "reward_chosen": float(chosen.mean()),
+        "reward_rejected": float(rejected.mean()),
         "margin": float(h.mean()),
         "weight": float((1 / (1 + h.exp())).mean()),
         "accuracy": letters.ordered(h),
