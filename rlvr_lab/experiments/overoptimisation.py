@@ -18,17 +18,28 @@ from rlvr_lab.exact.optimal_policy import (
     regularised_optimum,
 )
 from rlvr_lab.objectives.advantages import group_advantages
-from rlvr_lab.objectives.objective import Objective, objective_from
+from rlvr_lab.objectives.objective import Objective, Rows, objective_from
+from rlvr_lab.objectives.token_weights import Weights, objective_weights
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.loading import Policy
+from rlvr_lab.policy.logprobs import token_logprobs
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import Recording, Run, record
 from rlvr_lab.rewards.count_reward_model import Score, ensemble, held_out_accuracy
 from rlvr_lab.tasks.letters import PROMPT, PreferenceWorld
 from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.inspected_kinds import algorithm_lenses
+from rlvr_lab.training.inspection import (
+    Boxes,
+    Inspected,
+    InspectedStep,
+    Lens,
+    inspect_step,
+    token_words,
+)
 from rlvr_lab.training.optimise import trained
 from rlvr_lab.training.pairs import watch_letters
-from rlvr_lab.training.policy_gradient import improve
+from rlvr_lab.training.policy_gradient import PolicyGradientConfig, improve
 from rlvr_lab.training.reward_models import fit_proxy
 from rlvr_lab.training.state import TrainState
 
@@ -163,6 +174,42 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
         updates = 2 if self.optimiser == "ppo" else 1
         objective = self.objective(state.task.length)
         return improve(state, objective, *experience, updates=updates)
+
+
+@inspect_step.register
+def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected | None:
+    if type(config).update is not ProxyConfig.update:
+        return None
+    batch, proxy, base = experience
+    own, mask, old = config.objective(state.task.length), batch.completion_mask, batch.old_logprobs
+    advantages = own.advantages(proxy, batch.group_size, old, base, mask)
+
+    def weigh(logprobs: Tensor, _: Boxes) -> Weights:
+        return objective_weights(own, Rows(logprobs, old, advantages, mask, base))
+
+    rows = PolicyGradientConfig(
+        world="letters", group_size=16, prompts_per_step=len(proxy) // 16, max_new_tokens=12
+    )
+    lenses = {"run": Lens("as in this run", Boxes(), weigh)}
+    lenses |= algorithm_lenses(rows, (proxy, 16, old, base, mask), config.kl_coef)
+    step = InspectedStep(
+        state.step + 1,
+        [PROMPT] * (len(proxy) // 16),
+        token_words(state.policy, batch.completion_ids, batch.attention_mask),
+        batch.attention_mask,
+        mask,
+        ~batch.truncated,
+        proxy,
+        ["better" if a > 0 else "worse" for a in advantages],
+        advantages > 0,
+        16,
+        old,
+        old,
+        lenses,
+        "The reward is the proxy; better and worse are said by the sign of the run's own advantage.",
+        base,
+    )
+    return step, lambda: token_logprobs(state.policy.model, batch).detach()
 
 
 def fitted_proxy(config: ProxyConfig, world: PreferenceWorld) -> tuple[Score, float]:

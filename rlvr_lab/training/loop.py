@@ -11,7 +11,10 @@ from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["train"]
+__all__ = ["Watch", "train"]
+
+Watch = Callable[[RunConfig, TrainState, Any], Callable[[], None] | None]
+"""(configuration of the step, state, experience) → what to call after the update, or None."""
 
 
 def train(
@@ -19,6 +22,7 @@ def train(
     *,
     state: TrainState | None = None,
     live_config: Callable[[], RunConfig] | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run what ``config`` describes; yield one metrics record per step.
 
@@ -28,6 +32,8 @@ def train(
             can sample from ``state.policy`` between two steps.
         live_config: read at the start of each step; what it returns holds from that step on, and
             the record's ``changed`` says what it changed.
+        watch: sees every step from inside: called before the update, and what it returns after it. It must
+            not change the state (``training.inspection.StepKeeper`` is one).
 
     Yields:
         ``step``, ``changed``, ``seconds_update``, and what the configuration measures: for algorithms
@@ -47,6 +53,7 @@ def train(
         config = latest
         experience = config.collect(state)
         record = config.measure(state, experience)
+        look_again = watch(config, state, experience) if watch is not None else None
         started = time.perf_counter()
         try:
             record |= config.update(state, experience)
@@ -54,6 +61,8 @@ def train(
             raise NonFiniteLossError(f"step {state.step + 1}: {error}") from None
         seconds = time.perf_counter() - started
         state.step += 1
+        if look_again is not None:
+            look_again()
         after = config.after(state)
         if after is not None:
             yield {

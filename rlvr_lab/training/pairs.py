@@ -123,7 +123,7 @@ class DpoConfig(RunConfig, kind="pairs"):
         """One step on the pairs of the given rows."""
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        loss = self._loss(sides(state.policy, state.task, state.data.train, experience))
+        loss = self.loss_of(sides(state.policy, state.task, state.data.train, experience))
         optimiser_step(state.optimizer, loss, max_norm=1.0)
         return {}
 
@@ -131,7 +131,8 @@ class DpoConfig(RunConfig, kind="pairs"):
         """Measured every few steps."""
         return None if state.step % self.measure_every else self._measured(state)
 
-    def _loss(self, seen: Sides) -> Tensor:
+    def loss_of(self, seen: Sides) -> Tensor:
+        """What the update minimises, of pairs that were scored."""
         objective = PAIR_OBJECTIVES[self.loss]
         return objective.total(self._seen(seen), self.beta, self.margin, self.likelihood)
 
@@ -149,7 +150,7 @@ class DpoConfig(RunConfig, kind="pairs"):
         fresh = self._seen(sides(policy, world, state.data.fresh, slice(None)))
         held_out = objective.margin(fresh, self.beta)
         return {
-            "loss": float(self._loss(seen)),
+            "loss": float(self.loss_of(seen)),
             "chosen": float(seen.chosen.mean()),
             "rejected": float(seen.rejected.mean()),
             "reward_chosen": float(chosen.mean()),

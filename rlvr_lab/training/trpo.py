@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rlvr_lab.objectives.advantages import group_advantages
@@ -76,6 +77,15 @@ class TRPOConfig(RolloutConfig, kind="trpo"):
         }
 
 
+def surrogate_gain(
+    log_ratio: Float[Tensor, "B T"],
+    advantages: Float[Tensor, "B #T"],  # noqa: F821
+    mask: Bool[Tensor, "B T"],
+) -> Float[Tensor, ""]:
+    """E[ρ·A] over the trained tokens, to be maximised  (TRPO, eq. 14, arXiv:1502.05477)."""
+    return masked_mean(log_ratio.exp() * advantages, mask)
+
+
 def trpo_update(
     config: TRPOConfig, state: TrainState, batch: RolloutBatch, rewards: Tensor
 ) -> LineSearch:
@@ -91,8 +101,8 @@ def trpo_update(
         """E[ρ·A] over the states of the batch  (TRPO, eq. 14)."""
         ids = batch.completion_ids[..., None]
         new = state_logits(model, batch, config.temperature).log_softmax(-1)
-        ratio = (new - old.log_softmax(-1)).gather(2, ids).squeeze(2).exp()
-        return masked_mean(ratio * advantages, batch.completion_mask)
+        log_ratio = (new - old.log_softmax(-1)).gather(2, ids).squeeze(2)
+        return surrogate_gain(log_ratio, advantages, batch.completion_mask)
 
     def kl() -> Tensor:
         new = state_logits(model, batch, config.temperature)
