@@ -31,7 +31,7 @@ def train(
         state: where to start; ``config.begin()`` if not given. It is updated in place, so that the caller
             can sample from ``state.policy`` between two steps.
         live_config: read at the start of each step; what it returns holds from that step on, and
-            the record's ``changed`` says what it changed.
+            the next record's ``changed`` says what it changed.
         watch: sees every step from inside: called before the update, and what it returns after it. It must
             not change the state (``training.inspection.StepKeeper`` is one).
 
@@ -47,9 +47,10 @@ def train(
     first = config
     if state.step == 0 and (opening := config.opening(state)) is not None:
         yield {"step": 0, **opening, "changed": []}
+    changed: list[str] = []
     while state.step < config.steps:
         latest = config if live_config is None else live_config()
-        changed = _checked(first, config, latest)
+        changed += _checked(first, config, latest)
         config = latest
         experience = config.collect(state)
         record = config.measure(state, experience)
@@ -72,6 +73,7 @@ def train(
                 "seconds_update": seconds,
                 "changed": changed,
             }
+            changed = []
 
 
 def _checked(first: RunConfig, now: RunConfig, latest: RunConfig) -> list[str]:

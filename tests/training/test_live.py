@@ -52,6 +52,14 @@ def test_a_change_acts_as_if_the_run_went_on_with_other_settings(name: str) -> N
         assert torch.equal(ours, theirs)
 
 
+def test_a_change_at_a_step_without_a_record_is_told_with_the_next_record() -> None:
+    config = DpoConfig(steps=4, pairs=50, measure_every=2)
+    state = config.begin()
+    live = lambda: replace(config, beta=1.0) if state.step else config  # noqa: E731
+    changes = [(r["step"], r["changed"]) for r in train(config, state=state, live_config=live)]
+    assert changes == [(0, []), (2, ["beta: 0.1 -> 1.0"]), (4, [])]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_run_began_with_stays(name: str) -> None:
     config, _ = CASES[name]
