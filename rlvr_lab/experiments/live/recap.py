@@ -8,7 +8,7 @@ from rlvr_lab.training.pairs import DpoConfig
 __all__ = ["PRESETS", "START", "STUDY", "VARIANTS"]
 
 START = DpoConfig(
-    pairs=3_000, flip=0.0, stop=0.15, length_bias=0.3, beta=0.1, steps=80, measure_every=2
+    pairs=3_000, flip=0.0, stop=0.15, length_bias=0.3, beta=0.1, steps=60, measure_every=2
 )
 """DPO in the world of notebook 01's section 5, where annotators like long answers."""
 

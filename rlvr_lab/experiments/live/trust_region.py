@@ -7,7 +7,7 @@ from rlvr_lab.training.trpo import TRPOConfig
 
 __all__ = ["START", "STUDY", "VARIANTS"]
 
-START = TRPOConfig(prompts_per_step=4, group_size=8, fisher_groups=4, steps=40)
+START = TRPOConfig(prompts_per_step=4, group_size=8, fisher_groups=4, steps=30)
 """32 answers per step, so that a step takes less than half a second; the Fisher matrix is taken over all of them."""
 
 VARIANTS = {
