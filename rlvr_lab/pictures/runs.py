@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rlvr_lab.pictures import style as plots
+from rlvr_lab.pictures.panels import PANELS, Panel, metric_words
+from rlvr_lab.pictures.settings import read_changes
 from rlvr_lab.pictures.style import COLOURS, INK, STYLES, label_ends
 
-__all__ = ["describe_run", "name_setting", "plot_curve", "plot_run", "read_changes"]
+__all__ = ["describe_run", "plot_curve", "plot_run"]
 
 Record = Mapping[str, Any]
 
@@ -26,6 +28,13 @@ _MEANING = {
     "reward_format": "reference",
     "length_right": "right",
     "length_wrong": "wrong",
+    "chosen": "right",
+    "rejected": "wrong",
+    "gold": "right",
+    "proxy": "reward",
+    "step_kl": "kl",
+    "max_kl": "reference",
+    "ratio_outside": "reference",
 }
 _UNITS = {
     "reward": "reward per answer",
@@ -34,35 +43,10 @@ _UNITS = {
     "entropy": "nats per token",
     **dict.fromkeys(["length", "length_right", "length_wrong"], "tokens"),
 }
-_LENGTHS = {"length": "all", "length_right": "✓ right", "length_wrong": "✗ wrong"}
-_PANELS = [
-    ("Reward", "per answer", {"reward": "reward", "pass_rate": "pass rate"}),
-    ("KL to the reference", "nats per answer", {"kl": ""}),
-    ("Length of the answers", "tokens", _LENGTHS),
-]
-_LAST = {
-    "entropy": ("Entropy", "nats per token", "entropy"),
-    "reward_mixed": ("Both languages in one answer", "share of answers", "mixed languages"),
-}  # metric → title, unit, and its name in a sentence
+_ALONG = {"step": "step", "distance": "√KL (√nats)"}
+_STANDARD = PANELS["policy-gradient"]
 _RUN_STYLES = [(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (8, 3))]
 _ROW = 0.2  # inches of height for a line of legend
-_NAMES = {
-    "average": "normalise by length",
-    "divide_by_std": "divide by std",
-    "group_size": "group size",
-    "kl_coef": "β",
-    "kl_in": "KL in the",
-    "kl_estimator": "KL estimator",
-    "clip_low": "ε below",
-    "clip_high": "ε above",
-    "learning_rate": "learning rate",
-    "updates_per_batch": "updates per batch",
-    "rewards.language": "weight of the consistency reward",
-    "rewards.length": "weight of the length reward",
-    "length_from": "length reward from step",
-}
-_VALUES = {"True": "on", "False": "off", "token": "by all tokens"}
-_VALUES |= {"sequence": "on", "constant": "off"}
 
 
 def _column(records: Iterable[Record], key: str) -> np.ndarray:
@@ -90,6 +74,7 @@ def plot_curve(
     colour: str | None = None,
     style: Any = None,
     faint: bool = False,
+    along: str = "step",
 ) -> Axes:
     """One metric of a run over its steps; with ``smooth`` > 1 the raw data stays faint underneath.
 
@@ -102,6 +87,7 @@ def plot_curve(
         colour: by default the metric's own of ``COLOURS``.
         style: line style, by default the metric's own.
         faint: draw it as background, without raw data.
+        along: the metric on the x axis; smoothed like ``key`` unless it is the step.
 
     Raises:
         ValueError: when ``smooth`` < 1.
@@ -110,33 +96,45 @@ def plot_curve(
         raise ValueError(f"smooth: need a window of at least 1 step, got {smooth}")
     ax = plots.axes_or_new(ax)
     meaning = _MEANING.get(key, key)
-    colour = colour or COLOURS.get(meaning, COLOURS["policy"])
+    colour = colour or _colour(key)
     style = style or STYLES.get(meaning, "-")
-    steps = [record.get("step", i) for i, record in enumerate(records)]
+    places = _places(records, along, smooth)
     values = _column(records, key)
     marker = _MARKERS.get(meaning) or ("o" if np.isfinite(values).sum() < 2 else None)
     if smooth > 1 and not faint:
-        ax.plot(steps, values, color=colour, linewidth=1, alpha=0.3)
+        ax.plot(_places(records, along, 1), values, color=colour, linewidth=1, alpha=0.3)
     look = {"linewidth": 1.4, "alpha": 0.55} if faint else {"linewidth": 2}
-    look |= {"marker": marker, "markersize": 5, "markevery": max(1, len(steps) // 8)}
+    look |= {"marker": marker, "markersize": 5, "markevery": max(1, len(values) // 8)}
     look |= {"markeredgecolor": "white", "markeredgewidth": 0.6, "label": label}
-    ax.plot(steps, _smoothed(values, smooth), color=colour, linestyle=style, **look)
-    ax.set_xlabel("step")
+    ax.plot(places, _smoothed(values, smooth), color=colour, linestyle=style, **look)
+    ax.set_xlabel(_ALONG.get(along, along))
     ax.set_ylabel(_UNITS.get(key, key.replace("_", " ")))
-    ax.xaxis.set_major_locator(plots.step_ticks())
+    if along == "step":
+        ax.xaxis.set_major_locator(plots.step_ticks())
     if label:
         plots.plain_legend(ax)
     return ax
 
 
-def _line_end(records: Sequence[Record], key: str, text: str, smooth: int) -> Any:
+def _colour(key: str) -> str:
+    return COLOURS.get(_MEANING.get(key, key), COLOURS["policy"])
+
+
+def _places(records: Sequence[Record], along: str, smooth: int) -> np.ndarray:
+    """Where the records stand on the x axis."""
+    if along == "step":
+        return np.array([float(record.get("step", i)) for i, record in enumerate(records)])
+    return _smoothed(_column(records, along), smooth)
+
+
+def _line_end(records: Sequence[Record], key: str, text: str, smooth: int, along: str) -> Any:
     """Where the label of a curve belongs, its last finite point; None if there is none."""
-    values = _smoothed(_column(records, key), smooth)
-    there = np.flatnonzero(np.isfinite(values))
+    values, places = _smoothed(_column(records, key), smooth), _places(records, along, smooth)
+    there = np.flatnonzero(np.isfinite(values) & np.isfinite(places))
     if not len(there):
         return None
-    step = records[there[-1]].get("step", int(there[-1]))
-    return step, values[there[-1]], text, COLOURS[_MEANING.get(key, key)]
+    last = there[-1]
+    return float(places[last]), float(values[last]), text, _colour(key)
 
 
 def _step_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) -> None:
@@ -145,59 +143,23 @@ def _step_limits(ax: Axes, runs: Iterable[Sequence[Record]], total: int | None) 
     ax.set_xlim(first - 0.01 * max(1, last - first), max(last, first + 1))
 
 
-def name_setting(field: str, value: Any, joint: str = " ") -> str:
-    """A field of ``PolicyGradientConfig`` and its value in the words of the controls.
-
-    >>> name_setting("average", "sequence")
-    'normalise by length on'
-    """
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    name = _NAMES.get(field, field.replace("_", " ").replace("rewards.", "weight of "))
-    return f"{name}{joint}{_VALUES.get(text, text)}"
-
-
-def read_changes(changed: Sequence[str]) -> str:
-    """The ``changed`` of a record in the words of the controls.
-
-    >>> read_changes(["average: sequence -> constant", "kl_coef: 0.0 -> 0.1"])
-    'normalise by length: on → off, β: 0.0 → 0.1'
-    """
-    pairs = dict(sentence.split(": ", 1) for sentence in changed if ": " in sentence)
-    if "clip_low" in pairs and pairs.get("clip_high") == pairs["clip_low"]:
-        pairs["ε"] = pairs.pop("clip_low")
-        del pairs["clip_high"]
-    said = []
-    for field, values in pairs.items():
-        old, _, new = values.partition(" -> ")
-        said.append(f"{name_setting(field, old, ': ')} → {_VALUES.get(new, new)}")
-    return ", ".join(said + [sentence for sentence in changed if ": " not in sentence])
-
-
-def describe_run(records: Sequence[Record], last: str = "entropy") -> str:
-    """The picture of a run in words: the alt text of ``plot_run`` with the same ``last``.
+def describe_run(records: Sequence[Record], panels: Sequence[Panel] = _STANDARD) -> str:
+    """The picture of a run in words: the alt text of ``plot_run`` with the same ``panels``.
 
     >>> describe_run([])
-    'Four empty panels for reward, KL to the reference, length and entropy: no step yet.'
+    '4 empty panels for reward, KL to the reference, length and entropy: no step yet.'
     """
-    end = _LAST[last][2]
+    names = [panel.words for panel in panels]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     if not records:
-        return f"Four empty panels for reward, KL to the reference, length and {end}: no step yet."
-    named = {
-        "reward": "reward",
-        "pass_rate": "pass rate",
-        "kl": "KL to the reference in nats per answer",
-        "length": "length in tokens",
-        "length_right": "that of right answers",
-        "length_wrong": "that of wrong answers",
-        "entropy": "entropy in nats per token",
-        "reward_mixed": "share of answers in mixed languages",
-    }
-    now = {key: _column(records[-1:], key)[0] for key in named}
-    parts = [f"{text} {now[key]:.3g}" for key, text in named.items() if now[key] == now[key]]
+        return f"{len(panels)} empty panels for {listed}: no step yet."
+    metrics = dict.fromkeys(key for panel in panels for key in panel.curves)
+    now = {key: _column(records[-1:], key)[0] for key in metrics}
+    parts = [f"{metric_words(key)} {x:.3g}" for key, x in now.items() if math.isfinite(x)]
     changes = [
         f"At step {r['step']}: {read_changes(r['changed'])}." for r in records if r.get("changed")
     ]
-    start = f"Curves of reward, KL, length and {end} over {len(records)} steps, now at "
+    start = f"Curves of {listed} over {records[-1].get('step', len(records))} steps, now at "
     return " ".join([start + ", ".join(parts) + ".", *changes])
 
 
@@ -208,80 +170,93 @@ def plot_run(
     earlier: Mapping[str, Sequence[Record]] | None = None,
     smooth: int = 3,
     total: int | None = None,
-    last: str = "entropy",
+    panels: Sequence[Panel] = _STANDARD,
 ) -> np.ndarray:
-    """The picture of a run: reward, KL to the reference, length and entropy, four panels.
+    """The picture of a run; by default reward, KL to the reference, length and entropy.
 
-    Where ``record["changed"]`` is not empty a numbered mark stands in every panel, and the line
-    below the panels says what changed.
+    Where ``record["changed"]`` is not empty a numbered mark stands in every panel over the steps, and the
+    line below the panels says what changed.
 
     Args:
         records: metrics records of ``train``; may be empty.
-        axes: four axes; by default a new 2 × 2 figure (``axes.flat[0].figure``).
+        axes: one for each panel; by default a new figure of two columns (``axes.flat[0].figure``).
         label: the run's settings, for the legend.
         earlier: label → records of runs to compare with; drawn faint, each with its own line style.
         smooth: window of the trailing mean, in steps; the raw data stays faint underneath.
         total: number of steps planned, so that a live picture keeps its axis.
-        last: metric of the last panel, ``entropy`` or ``reward_mixed``.
+        panels: what to show (``panels.panels_of`` knows what suits a configuration); an even number
+            unless ``axes`` are given.
 
     Returns:
-        The four axes, as an array of the shape they came in.
-
-    Raises:
-        ValueError: for an unknown ``last``.
+        The axes, as an array of the shape they came in.
     """
-    if last not in _LAST:
-        raise ValueError(f"last: must be one of {', '.join(_LAST)}, got {last!r}")
     earlier = dict(earlier or {})
     marks = [
         (r.get("step", i), read_changes(r["changed"]))
         for i, r in enumerate(records)
         if r.get("changed")
     ]
+    # Panels over the steps share the axis of the one below them.
+    crowded = any(panel.along != "step" for panel in panels)
     if axes is None:
-        rows = _legend_rows(label, list(earlier), [text for _, text in marks])
-        _, axes = plots.new_figure(2, 2, height=3.9 + _ROW * sum(rows))
+        legend = _legend_rows(label, list(earlier), [text for _, text in marks])
+        rows = len(panels) // 2
+        _, axes = plots.new_figure(
+            rows, 2, height=(2.2 if crowded else 1.95) * rows + _ROW * sum(legend)
+        )
     axes = np.asarray(axes)
-    panels = [*_PANELS, (*_LAST[last][:2], {last: ""})]
     for ax, panel in zip(axes.flat, panels, strict=True):
         _panel(ax, panel, records, earlier, smooth, total)
         for number, (step, _) in enumerate(marks, start=1):
-            _mark(ax, step, number)
-    if axes.ndim == 2:
+            if panel.along == "step":
+                _mark(ax, step, number)
+    if axes.ndim == 2 and not crowded:
         for ax in axes[:-1].flat:
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
     _legends(axes, label, list(earlier), marks)
+    _margins(axes, panels, rows=_legend_rows(label, list(earlier), [text for _, text in marks]))
     return axes
 
 
 def _panel(
     ax: Axes,
-    panel: tuple[str, str, dict[str, str]],
+    panel: Panel,
     records: Sequence[Record],
     earlier: Mapping[str, Sequence[Record]],
     smooth: int,
     total: int | None,
 ) -> None:
-    title, unit, keys = panel
     for style, run in zip(_RUN_STYLES * len(earlier), earlier.values(), strict=False):
-        for key in keys:
-            if key not in ("length", "pass_rate"):
-                plot_curve(run, key, ax, smooth=smooth, style=style, faint=True)
-    for key in keys:
+        for key in panel.curves:
+            if key not in panel.aside:
+                plot_curve(run, key, ax, smooth=smooth, style=style, faint=True, along=panel.along)
+    for key in panel.curves:
         style = (0, (1, 1)) if key == "pass_rate" else None
-        plot_curve(records, key, ax, smooth=smooth, style=style)
-    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=5)
-    ax.set_ylabel(unit)
+        plot_curve(records, key, ax, smooth=smooth, style=style, along=panel.along)
+    ax.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=5)
+    ax.set_ylabel(panel.unit)
     low, high = ax.dataLim.y0, ax.dataLim.y1
     low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
-    # Room on top for the marks; a floor of 0 unless the data, a KL measured by k1, go below it.
-    top = max(high, 1.0 if keys.keys() & {"reward", "reward_mixed"} else 0.0) or 1.0
-    ax.set_ylim(min(0.0, 1.1 * low), 1.14 * top)
-    _step_limits(ax, [records, *earlier.values()], total)
-    for line in ax.lines:
-        line.set_markevery(max(1, round((ax.get_xlim()[1] - ax.get_xlim()[0]) / 8)))
-    ends = [_line_end(records, key, text, smooth) for key, text in keys.items() if text]
+    # Room on top for the marks; a floor of 0 unless the data, as a KL measured by k1, go below it.
+    high = high if panel.top is None else max(high, panel.top)
+    span = (high - min(low, 0.0) if high > 0 else high - low) or 1.0
+    ax.set_ylim(low - 0.1 * span if low < 0 else 0.0, high + 0.14 * span)
+    if panel.along == "step":
+        _step_limits(ax, [records, *earlier.values()], total)
+    else:
+        right = ax.dataLim.x1 if math.isfinite(ax.dataLim.x1) and ax.dataLim.x1 > 0 else 1.0
+        ax.set_xlim(0, 1.02 * right)
+    for line in ax.lines:  # eight markers over the whole axis, also while the line still grows
+        steps = line.get_xdata()
+        apart = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 0.0
+        wide = ax.get_xlim()[1] - ax.get_xlim()[0]
+        line.set_markevery(max(1, round(wide / 8 / apart)) if apart > 0 else 1)
+    ends = [
+        _line_end(records, key, text, smooth, panel.along)
+        for key, text in panel.curves.items()
+        if text
+    ]
     label_ends(ax, [end for end in ends if end], size=8.5)
 
 
@@ -305,24 +280,9 @@ def _columns(texts: list[str]) -> int:
 def _legends(
     axes: np.ndarray, label: str, earlier: list[str], marks: list[tuple[float, str]]
 ) -> None:
-    """Runs above the panels, changes below them, and the margins that make room for both.
-
-    The margins are set by hand: the automatic layout draws every text twice.
-    """
+    """Runs above the panels, changes below them."""
     figure: Figure = axes.flat[0].figure
     changes = [text for _, text in marks]
-    above, below = _legend_rows(label, earlier, changes)
-    width, height = figure.get_size_inches()
-    columns = axes.shape[-1]
-    figure.set_layout_engine(None)
-    figure.subplots_adjust(
-        left=0.62 / width,
-        right=1 - 0.2 / width,
-        top=1 - (0.3 + _ROW * above) / height,
-        bottom=(0.5 + _ROW * below) / height,
-        wspace=1.3 * columns / (width - 0.82 - 1.3 * (columns - 1)),
-        hspace=0.28,
-    )
     look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
     look |= {"borderaxespad": 0, "borderpad": 0.3, "labelspacing": 0.35}
     runs = [Line2D([], [], color=INK, linewidth=2, label=label)] if label else []
@@ -340,6 +300,28 @@ def _legends(
         ]
         look["handlelength"] = look["handletextpad"] = 0
         figure.legend(handles=handles, loc="lower left", ncols=_columns(changes), **look)
+
+
+def _margins(axes: np.ndarray, panels: Sequence[Panel], rows: tuple[int, int]) -> None:
+    """Room for the legends, for labels at the ends of lines, and for x labels between panels.
+
+    Set by hand: the automatic layout draws every text twice.
+    """
+    figure: Figure = axes.flat[0].figure
+    width, height = figure.get_size_inches()
+    columns, (above, below) = axes.shape[-1], rows
+    rightmost = [panel for i, panel in enumerate(panels) if i % columns == columns - 1]
+    right = 0.85 if any(text for panel in rightmost for text in panel.curves.values()) else 0.2
+    crowded = any(panel.along != "step" for panel in panels)
+    figure.set_layout_engine(None)
+    figure.subplots_adjust(
+        left=0.75 / width,
+        right=1 - right / width,
+        top=1 - (0.3 + _ROW * above) / height,
+        bottom=(0.5 + _ROW * below) / height,
+        wspace=1.3 * columns / (width - 0.75 - right - 1.3 * (columns - 1)),
+        hspace=0.6 if crowded else 0.28,
+    )
 
 
 def _badge(number: int) -> str:

@@ -9,16 +9,20 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import ipywidgets as W
 from IPython.display import Image, display
 
+from rlvr_lab.pictures.panels import Panel as Curves
+from rlvr_lab.pictures.panels import panels_of
 from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.pictures.style import show
+from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+from rlvr_lab.training.rollouts import RolloutConfig
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.live_figures import SHORTEST, Panel, sentence
 from rlvr_lab.widgets.words import (
@@ -56,9 +60,14 @@ class TrainingDashboard:
     curves. Only one run is active at a time: starting one in another dashboard ends it, and so does
     running the cell again.
 
+    One class for every kind of run: ``panels.PANELS`` says which curves it draws, ``dial_tables.DIALS``
+    which controls it has.
+
     Args:
         config: the settings to start from; None takes the preset ``grpo``.
-        presets: name → config, for the drop-down.
+        presets: name → config, for the drop-down; by default the algorithms' table for a policy gradient, and
+            none for other kinds of run.
+        dials: names of the controls to show, in their order; None shows the usual ones.
         train: called as ``train(config, live_config=…)``; yields one metrics record a step.
     """
 
@@ -67,12 +76,15 @@ class TrainingDashboard:
 
     def __init__(
         self,
-        config: PolicyGradientConfig | None = None,
-        presets: Mapping[str, PolicyGradientConfig] = PRESETS,
+        config: RunConfig | None = None,
+        presets: Mapping[str, RunConfig] | None = None,
+        dials: Sequence[str] | None = None,
         train: Callable[..., Iterator[Record]] = train,
     ) -> None:
         self._train = train
-        self.controls = Controls(config, presets)
+        if presets is None:
+            presets = PRESETS if config is None or isinstance(config, PolicyGradientConfig) else {}
+        self.controls = Controls(config, presets, dials)
         self._live = self.controls.config()
         self._run: LiveRun | None = None
         self._earlier: list[LiveRun] = []
@@ -116,7 +128,8 @@ class TrainingDashboard:
         row = W.HBox([run, stop, self.compare, reset])
         left = W.VBox([row, self.status, self.controls.panel, self.figure])
         right = W.VBox(
-            [self.samples, self.log], layout=W.Layout(width="310px", margin="0 0 0 10px")
+            [self.samples, self.log] if isinstance(self._live, RolloutConfig) else [self.log],
+            layout=W.Layout(width="310px", margin="0 0 0 10px"),
         )
         self.panel = Panel([left, right], layout=W.Layout(flex_flow="row wrap"))
         self.panel.add_class("rl-dashboard")
@@ -140,34 +153,35 @@ class TrainingDashboard:
         records = list(run.records) if run else []
         shown = self._earlier[-_COMPARED:] if self.compare.value else []
         # Other worlds have other scales: only runs of the same one are laid over each other.
-        world = run.config.world if run else self._live.world
-        shown = [old for old in shown if old.config.world == world]
+        world = getattr(self._shown_config, "world", None)
+        shown = [old for old in shown if getattr(old.config, "world", None) == world]
         names = name_runs([*shown, run] if run else shown)
-        last = self._last_panel
         axes = plot_run(
             records,
             label=names.pop() if run else "",
             earlier={name: old.records for name, old in zip(names, shown, strict=True)},
-            total=run.config.steps if run else self._live.steps,
-            last=last,
+            total=self._shown_config.steps,
+            panels=self._curves,
         )
-        return show(axes.flat[0].figure, describe_run(records, last))
+        return show(axes.flat[0].figure, describe_run(records, self._curves))
 
     @property
-    def _last_panel(self) -> str:
-        """What the last panel shows: mixed languages, where the run records them."""
-        config = self._run.config if self._run else self._live
-        return "reward_mixed" if "mixed" in config.rewards else "entropy"
+    def _shown_config(self) -> RunConfig:
+        return self._run.config if self._run else self._live
+
+    @property
+    def _curves(self) -> Sequence[Curves]:
+        return panels_of(self._shown_config)
 
     def _refresh(self) -> None:
         """Draw everything again as it is now."""
         with self._drawing:
             records = list(self._run.records) if self._run else []
-            self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
+            if isinstance(self._live, RolloutConfig):
+                self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
             self.log.value = log_html(records)
             self.figure.value = (
-                f'<span style="{HIDDEN}">'
-                f"{html.escape(describe_run(records, self._last_panel))}</span>"
+                f'<span style="{HIDDEN}">{html.escape(describe_run(records, self._curves))}</span>'
             )
             if self._handle is not None:
                 self._handle.update(self._picture())
@@ -178,7 +192,7 @@ class TrainingDashboard:
             f'min-height:1.4em">{html.escape(text)}</div>'
         )
 
-    def _lock(self, running: PolicyGradientConfig | None) -> None:
+    def _lock(self, running: RunConfig | None) -> None:
         self.buttons["run"].disabled = running is not None
         self.buttons["stop"].disabled = running is None
         self.controls.lock(running)
@@ -195,7 +209,7 @@ class TrainingDashboard:
         """Whether a run is active."""
         return self._run is not None and self._run.going
 
-    def live_config(self) -> PolicyGradientConfig:
+    def live_config(self) -> RunConfig:
         """The settings that hold from the next step on. Read by the training thread."""
         return self._live
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr_lab.pictures.runs import name_setting, read_changes
+from rlvr_lab.pictures.panels import metric_words, panels_of
+from rlvr_lab.pictures.settings import name_setting, read_changes
 from rlvr_lab.pictures.style import COLOURS
-from rlvr_lab.training.policy_gradient import PolicyGradientConfig
+from rlvr_lab.training.config import RunConfig
 
 __all__ = ["HIDDEN", "LiveRun", "ending", "log_html", "name_runs", "progress", "samples_html"]
 
@@ -21,48 +22,62 @@ class LiveRun:
 
     number: int
     preset: str
-    config: PolicyGradientConfig
+    config: RunConfig
     records: list[Record] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     going: bool = True
 
 
 def progress(run: LiveRun, times: list[float]) -> str:
-    """The status line of a run; its first step also loads the model, so it is left out."""
+    """The status line of a run; its first record also loads the model, so it is left out."""
+    steps = [_step(record) for record in run.records]
     recent = times[1:][-8:]
-    pace = (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else None
-    parts = [f"Step {len(run.records)} of {run.config.steps}", _pass_rate(run.records[-1])]
-    if pace is not None:
-        left = pace * (run.config.steps - len(run.records))
+    done = steps[-1] - steps[-len(recent)]
+    parts = [f"Step {steps[-1]} of {run.config.steps}", _news(run)]
+    if done:
+        pace = (recent[-1] - recent[0]) / done
+        left = pace * (run.config.steps - steps[-1])
         parts += [f"{pace:.2f} s a step", f"about {left:.0f} s left"]
     return " · ".join(parts)
 
 
 def ending(run: LiveRun, times: list[float]) -> str:
-    done, total = len(run.records), run.config.steps
-    if not done:
+    if not run.records:
         return "Stopped before the first step."
+    done, total = _step(run.records[-1]), run.config.steps
     start = "Finished" if done >= total else "Stopped"
     seconds = times[-1] - times[0]
-    return f"{start} after {done} of {total} steps, {seconds:.0f} s · {_pass_rate(run.records[-1])}"
+    return f"{start} after {done} of {total} steps, {seconds:.0f} s · {_news(run)}"
 
 
-def _pass_rate(record: Record) -> str:
-    rate = record.get("pass_rate")
-    return "pass rate unknown" if rate is None else f"pass rate {rate:.2f}"
+def _step(record: Record) -> int:
+    return record.get("step", 0)
+
+
+def _news(run: LiveRun) -> str:
+    """What the first panel shows, in numbers; of the sampled answers only their pass rate."""
+    curves = panels_of(run.config)[0].curves
+    metrics = ["pass_rate"] if "pass_rate" in curves else list(curves)
+    values = {metric: run.records[-1].get(metric) for metric in metrics}
+    return ", ".join(
+        f"{metric_words(metric)} " + ("unknown" if value is None else f"{value:.2f}")
+        for metric, value in values.items()
+    )
 
 
 def name_runs(runs: Sequence[LiveRun]) -> list[str]:
-    """Each run's algorithm, the two switches, and whatever else they differ in."""
+    """Each run's algorithm, the two switches where it has them, and whatever else they differ in."""
     settings = [run.config.settings() for run in runs]
     every = {key for one in settings for key in one}
     differ = {key for key in every if any(s.get(key) != settings[0].get(key) for s in settings)}
     names = []
     for run, values in zip(runs, settings, strict=True):
-        fields = ["average", "divide_by_std", *sorted(differ - {"average", "divide_by_std"})]
-        said = ", ".join(name_setting(key, values.get(key)) for key in fields)
+        switches = [key for key in ("average", "divide_by_std") if key in values]
+        fields = [*switches, *sorted(differ - set(switches))]
+        said = [name_setting(key, values.get(key)) for key in fields]
+        said = [run.preset, *said] if switches else said or ["these settings"]
         later = " (then changed)" if any(r.get("changed") for r in run.records) else ""
-        names.append(f"run {run.number}: {run.preset}, {said}{later}")
+        names.append(f"run {run.number}: {', '.join(said)}{later}")
     return names
 
 

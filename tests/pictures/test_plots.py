@@ -13,13 +13,13 @@ from IPython.core.formatters import DisplayFormatter
 
 from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures import theory
+from rlvr_lab.pictures.panels import MIXED, PANELS
 from rlvr_lab.pictures.runs import (
     describe_run,
-    name_setting,
     plot_curve,
     plot_run,
-    read_changes,
 )
+from rlvr_lab.pictures.settings import name_setting, read_changes
 
 P = np.linspace(0.01, 0.5, 50)
 
@@ -170,16 +170,15 @@ def test_a_run_has_four_panels_with_units() -> None:
 
 def test_the_last_panel_can_show_mixed_languages() -> None:
     records = [record(s, reward_mixed=0.1 * s) for s in range(1, 9)]
-    axes = plot_run(records, last="reward_mixed")
+    panels = (*PANELS["policy-gradient"][:3], MIXED)
+    axes = plot_run(records, panels=panels)
     assert [ax.get_ylabel() for ax in axes.flat[2:]] == ["tokens", "share of answers"]
     assert axes.flat[3].lines[0].get_ydata()[-1] == pytest.approx(0.8)
     assert axes.flat[3].get_ylim()[1] > 1
-    words = describe_run(records, "reward_mixed")
+    words = describe_run(records, panels)
     assert "length and mixed languages over 8 steps" in words
     assert "share of answers in mixed languages 0.8" in words
-    assert "length and mixed languages: no step" in describe_run([], "reward_mixed")
-    with pytest.raises(ValueError, match="last: must be one of entropy, reward_mixed"):
-        plot_run(records, last="kl")
+    assert "length and mixed languages: no step" in describe_run([], panels)
 
 
 def test_changes_leave_numbered_marks_that_the_legend_reads() -> None:

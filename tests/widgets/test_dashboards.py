@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rlvr_lab.experiments.kimi.length import DelayedLengthConfig
 from rlvr_lab.objectives.objective import ALGORITHMS
 from rlvr_lab.pictures import style as plots
+from rlvr_lab.pictures.panels import MIXED
 from rlvr_lab.pictures.style import new_figure
 from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
@@ -496,12 +497,12 @@ def test_the_weight_moves_during_a_run_and_the_picture_shows_mixed_languages(
     wait(lambda: ended(dashboard))
     assert [c.rewards["language"] for c in trainer.seen] == [0.0, 0.3, 0.3, 0.3]
     assert "weight of the consistency reward: 0.0 → 0.3" in dashboard.log.value
-    assert {call["last"] for call in calls} == {"reward_mixed"}
+    assert calls and all(call["panels"][-1] == MIXED for call in calls)
     assert "mixed languages over 4 steps" in screen.frames[-1].alt
     assert "mixed languages over 4 steps" in dashboard.figure.value
     calls.clear()
     start(FakeTrainer())
-    assert {call["last"] for call in calls} == {"entropy"}
+    assert {tuple(call["panels"][-1].curves) for call in calls} == {("entropy",)}
     first, second = words.name_runs(
         [
             words.LiveRun(1, "GRPO", TWO_LANGUAGES),

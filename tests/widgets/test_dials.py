@@ -1,0 +1,150 @@
+"""Every dial of every kind of run: it shows its field, moves it and nothing else, and can be fixed."""
+
+from dataclasses import replace
+
+import ipywidgets as W
+import pytest
+
+from rlvr_lab.experiments.kimi.length import DelayedLengthConfig
+from rlvr_lab.experiments.overoptimisation import ProxyConfig
+from rlvr_lab.pictures.panels import PANELS, panels_of
+from rlvr_lab.tasks.worlds import WORLDS
+from rlvr_lab.training import PolicyGradientConfig, PPOConfig, TRPOConfig
+from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.widgets.controls import Controls
+from rlvr_lab.widgets.dial_tables import DIALS, dials_of
+
+STARTS = {
+    "policy-gradient": PolicyGradientConfig(updates_per_batch=2),
+    "ppo": PPOConfig(),
+    "trpo": TRPOConfig(),
+    "pairs": DpoConfig(),
+    "overoptimise": ProxyConfig(),
+}
+LAB = replace(PolicyGradientConfig(), world="lab", **WORLDS["lab"].settings)
+# Settings that move together: the two sides of a clip; only the group's mean may be divided by a std.
+TOGETHER = {
+    ("policy-gradient", "epsilon"): {"clip_low", "clip_high"},
+    ("policy-gradient", "baseline"): {"baseline", "divide_by_std"},
+}
+
+
+def every_dial() -> list:
+    cases = [(kind, dial.name) for kind, start in STARTS.items() for dial in dials_of(start, None)]
+    asked = [(kind, d.name) for kind, start in STARTS.items() for d in DIALS[kind] if d.asked]
+    return cases + asked
+
+
+def start_for(kind: str, name: str) -> RunConfig:
+    return LAB if name == "p" else STARTS[kind]
+
+
+def move(widget: W.Widget) -> None:
+    """Another value than the one it has."""
+    if isinstance(widget, W.Checkbox):
+        widget.value = not widget.value
+    elif isinstance(widget, W.SelectionSlider | W.Dropdown):
+        values = [value for _, value in widget.options]
+        widget.value = values[(values.index(widget.value) + 1) % len(values)]
+    elif isinstance(widget, W.FloatLogSlider):
+        widget.value = widget.value * 0.5
+    else:
+        widget.value = widget.value + 1 if widget.value < widget.max else widget.value - 1
+
+
+def test_each_kind_of_run_has_dials_and_panels() -> None:
+    assert set(DIALS) == set(PANELS) == set(STARTS)
+    for kind, dials in DIALS.items():
+        assert len({dial.name for dial in dials}) == len(dials), kind
+        assert len(PANELS[kind]) % 2 == 0
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_a_dashboard_gives_back_the_configuration_that_it_opens_with(kind: str) -> None:
+    assert Controls(STARTS[kind], {}).config() == STARTS[kind]
+
+
+@pytest.mark.parametrize(("kind", "name"), every_dial())
+def test_a_dial_moves_its_own_field_and_nothing_else(kind: str, name: str) -> None:
+    start = start_for(kind, name)
+    controls = Controls(start, {}, dials=[name])
+    (dial,) = controls.dials.values()
+    move(controls.widgets[name])
+    now = controls.config()
+    changed = {sentence.partition(": ")[0] for sentence in start.changes_to(now)}
+    whole = {field.partition(".")[0] for field in changed}
+    assert whole == TOGETHER.get((kind, name), {dial.field.partition(".")[0]})
+    assert controls.widgets[name].tooltip and f"rl-{name}" in controls.widgets[name]._dom_classes
+    shown = Controls(now, {}, dials=[name]).widgets[name]
+    assert shown.value == controls.widgets[name].value, (
+        "another dashboard shows what this one wrote"
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), every_dial())
+def test_what_is_fixed_during_a_run_cannot_be_moved(kind: str, name: str) -> None:
+    start = start_for(kind, name)
+    controls = Controls(start, {}, dials=[name])
+    (dial,) = controls.dials.values()
+    controls.lock(start)
+    fixed = dial.field.partition(".")[0] in start.FIXED
+    assert controls.widgets[name].disabled is fixed or not dial.enabled(start)
+    controls.lock(None)
+    assert not controls.widgets[name].disabled
+
+
+def test_another_baseline_takes_the_division_away_and_gives_it_back() -> None:
+    controls = Controls(PolicyGradientConfig(), {}, dials=["baseline", "std"])
+    controls.widgets["baseline"].value = "leave_one_out"
+    assert controls.config() == PolicyGradientConfig(baseline="leave_one_out", divide_by_std=False)
+    assert controls.widgets["std"].disabled
+    controls.widgets["baseline"].value = "group"
+    assert controls.config() == PolicyGradientConfig()
+    alone = Controls(PolicyGradientConfig(), {}, dials=["baseline"])
+    alone.widgets["baseline"].value = "none"
+    assert alone.config() == PolicyGradientConfig(baseline="none", divide_by_std=False)
+
+
+def test_the_clip_is_wider_above_whatever_epsilon_is() -> None:
+    controls = Controls(PolicyGradientConfig(), {}, dials=["epsilon", "above"])
+    controls.widgets["above"].value = 0.08
+    controls.widgets["epsilon"].value = 0.1
+    assert (controls.config().clip_low, controls.config().clip_high) == (0.1, 0.18)
+
+
+def test_p_and_difficulty_are_options_of_their_worlds() -> None:
+    controls = Controls(LAB, {}, dials=["p", "terms"])
+    assert controls.widgets["terms"].disabled and not controls.widgets["p"].disabled
+    assert controls.config() == LAB
+    controls.widgets["p"].value = 0.2
+    assert controls.config().world_options == {"p_right": 0.2}
+    sums = Controls(PolicyGradientConfig(), {}, dials=["p", "terms"])
+    sums.widgets["terms"].value = 8
+    assert sums.config().world_options == {"min_terms": 8}
+    assert sums.widgets["p"].disabled
+
+
+def test_world_and_algorithm_stand_where_a_dashboard_asks_for_them() -> None:
+    presets = {"grpo": PolicyGradientConfig(), "none": PolicyGradientConfig(kl_coef=0.1)}
+    controls = Controls(None, presets, dials=["lr", "preset", "seed", "world"])
+    assert list(controls.widgets) == ["lr", "preset", "seed", "world"]
+    controls.widgets["preset"].value = "none"
+    assert controls.config() == presets["none"]
+
+
+def test_a_subclass_has_the_dials_and_panels_of_its_kind() -> None:
+    own = DelayedLengthConfig()
+    assert {"length_weight", "length_from", "group"} <= {dial.name for dial in dials_of(own)}
+    assert panels_of(own) == PANELS["policy-gradient"]
+
+
+def test_what_has_no_dials_or_panels_is_named() -> None:
+    with pytest.raises(ValueError, match="config: there are no dials for runs of RunConfig"):
+        dials_of(RunConfig())
+    with pytest.raises(ValueError, match="config: there are no panels for runs of RunConfig"):
+        panels_of(RunConfig())
+    with pytest.raises(ValueError, match="dials: 'colour' is none of epsilon, "):
+        dials_of(PPOConfig(), ["colour"])
+    with pytest.raises(ValueError, match="dials: 'length_from' is none of"):
+        dials_of(PolicyGradientConfig(), ["length_from"])
