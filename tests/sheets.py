@@ -1,6 +1,8 @@
 """The functions that the exercise sheets and their solutions hand to the checks."""
 
 import ast
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ def functions_of(folder: str) -> tuple[Functions, dict[str, str]]:
         for grading, source in cells:
             displayed_only = not grading and "def " not in source and "import " not in source
             if not grading.get("grade") and (not displayed_only or "kinds =" in source):
-                exec(compile(source, path.name, "exec"), space)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    exec(compile(source, path.name, "exec"), space)
         for grading, source in cells:
             if grading.get("grade"):
                 check, names = called_check(source)
