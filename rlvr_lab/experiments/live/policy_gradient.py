@@ -16,7 +16,7 @@ VARIANTS = {
         f"baseline {name}": replace(START, baseline=name)
         for name in ("batch", "group", "leave_one_out")
     },
-    **{f"{n} questions": replace(START, prompts_per_step=n) for n in (2, 8, 16)},
+    **{f"{n} questions": replace(START, prompts_per_step=n) for n in (2, 16)},
 }
 """Name → the dashboard's start with one dial moved."""
 

@@ -19,7 +19,6 @@ VARIANTS = {
     "advantages not whitened": replace(START, whiten_advantages="none"),
     "rewards whitened": replace(START, whiten_rewards=True),
     "learning rates fall to 0": replace(START, anneal=True),
-    "epochs stop at KL 0.01": replace(START, target_kl=0.01),
     "no warm-up of the critic": replace(START, critic_warmup=0),
 }
 """Name → the dashboard's start with one dial moved."""

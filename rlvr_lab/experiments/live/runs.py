@@ -4,11 +4,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from rlvr_lab.experiments.study import Study, seeded
-from rlvr_lab.records.runs import Recording, Run, runs_of
+from rlvr_lab.records.runs import Recording, Run, curves, runs_of
 from rlvr_lab.training.config import RunConfig
 
-__all__ = ["FIRST", "SEEDS", "by_variant", "live_study"]
+__all__ = ["FIRST", "SEEDS", "by_variant", "live_study", "moved"]
 
 FIRST = 20
 """The first recorded seed. Bars were fixed on seeds 0 to 2; at these seeds nobody had looked."""
@@ -53,3 +56,33 @@ def by_variant(recording: Recording, variants: Mapping[str, RunConfig]) -> dict[
     if empty := [name for name, runs in found.items() if not runs]:
         raise ValueError(f"recording: it has no run of {empty[0]!r}")
     return found
+
+
+def moved(
+    runs: Mapping[str, list[Run]],
+    variant: str,
+    metric: str,
+    steps: slice = slice(None),
+    against: str = "start",
+) -> Float[np.ndarray, " S"]:
+    """What a moved dial changes: a metric's mean over some records, minus that of another variant, per seed.
+
+    Args:
+        runs: of ``by_variant``.
+        variant: its name.
+        metric: of the records.
+        steps: which records count; step 1 has the index 0 where every step has a record.
+        against: the other variant.
+
+    Raises:
+        ValueError: when the two variants do not have the same seeds.
+
+    >>> runs = {n: [Run(RunConfig(), [{"step": 1, "kl": kl}])] for n, kl in (("start", 1.0), ("β", 0.5))}
+    >>> moved(runs, "β", "kl")
+    array([-0.5])
+    """
+    seeds = [[run.config.seed for run in runs[name]] for name in (variant, against)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(f"runs: {variant!r} has the seeds {seeds[0]}, {against!r} {seeds[1]}")
+    means = [curves(runs[name], metric)[:, steps].mean(axis=1) for name in (variant, against)]
+    return means[0] - means[1]
