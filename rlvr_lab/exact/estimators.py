@@ -84,13 +84,27 @@ def group_gradients(
 
     leaf = logprobs[rows].requires_grad_()
     rewards = world.rewards[rows]
-    advantages = objective.advantages(rewards, group_size, old[rows], ref[rows], mask)
+    given = (rewards, old[rows], ref[rows], mask)
+    advantages = objective.advantages(rewards, group_size, *given[1:])
+    ends = torch.cat([_alone(objective, group_size, given, k) for k in (0, groups - 1)])
+    if not torch.equal(ends, torch.cat([advantages[:group_size], advantages[-group_size:]])):
+        # A baseline of the batch: the batch is one group, not the list of all groups.
+        each = [_alone(objective, group_size, given, k) for k in range(groups)]
+        advantages = torch.cat(each)
     loss = objective.total(Rows(leaf, old[rows], advantages, mask, ref[rows]), average)
     (slope,) = torch.autograd.grad(-loss, leaf)
     uphill = torch.zeros(groups, *world.mask.shape, dtype=torch.float64)
     each = torch.arange(groups).repeat_interleave(group_size)
     uphill.index_put_((each, rows), slope, accumulate=True)
     return chance, uphill.flatten(1)
+
+
+def _alone(
+    objective: Objective, group_size: int, given: tuple[Tensor, ...], k: int
+) -> Float[Tensor, " G"]:
+    """The advantages of group k when it is all that the objective sees."""
+    rewards, *others = (x[k * group_size : (k + 1) * group_size] for x in given)
+    return objective.advantages(rewards, group_size, *others)
 
 
 def expected_gradient(

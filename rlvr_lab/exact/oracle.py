@@ -68,6 +68,7 @@ class World:
         rewards: [Y].
         reference: π_ref, used in KL terms.
         behaviour: π_old, from which the answers are sampled; None means π itself (on-policy).
+        prompt: the prompt, one token.
     """
 
     model: PreTrainedModel
@@ -76,6 +77,7 @@ class World:
     rewards: Float[Tensor, " Y"]
     reference: PreTrainedModel
     behaviour: PreTrainedModel | None = None
+    prompt: int = END
 
     @classmethod
     def tiny(
@@ -116,7 +118,7 @@ class World:
         size = len(self.ids)
         zeros = torch.zeros(self.ids.shape, dtype=torch.float64)
         batch = RolloutBatch(
-            prompt_ids=torch.tensor([[END]]),  # any fixed prompt
+            prompt_ids=torch.tensor([[self.prompt]]),
             prompt_mask=torch.ones(1, 1, dtype=torch.bool),
             completion_ids=self.ids,
             completion_mask=self.mask,
@@ -157,6 +159,13 @@ class World:
     def parameters(self) -> list[Tensor]:
         """The policy's parameters, in the order of the flat gradient."""
         return list(self.model.parameters())
+
+    @cached_property
+    def fixed_logprobs(self) -> tuple[Float[Tensor, "Y T"], Float[Tensor, "Y T"]]:
+        """log π and log π_old of each token, without gradient, computed once."""
+        with torch.no_grad():
+            new = self.logprobs()
+            return new, new if self.behaviour is None else self.logprobs(self.behaviour)
 
     @cached_property
     def jacobian(self) -> Float[Tensor, "Y T D"]:

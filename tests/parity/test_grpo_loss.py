@@ -1,6 +1,6 @@
 """Our losses and ``GRPOTrainer._compute_loss`` of TRL 1.16: same tensors, same value, same gradient.
 
-Not covered, because the course has no such loss: SAPO, VESPO, entropy bonus and entropy masks.
+SAPO, VESPO and LUSPO: ``test_soft_clips``. Not covered: entropy masks and the adaptive entropy bonus.
 """
 
 from collections.abc import Callable
