@@ -177,9 +177,7 @@ class ProxyConfig(RunConfig, kind="overoptimise"):
 
 
 @inspect_step.register
-def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected | None:
-    if type(config).update is not ProxyConfig.update:
-        return None
+def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected:
     batch, proxy, base = experience
     own, mask, old = config.objective(state.task.length), batch.completion_mask, batch.old_logprobs
     advantages = own.advantages(proxy, batch.group_size, old, base, mask)
@@ -190,7 +188,7 @@ def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected | 
     rows = PolicyGradientConfig(
         world="letters", group_size=16, prompts_per_step=len(proxy) // 16, max_new_tokens=12
     )
-    lenses = {"run": Lens("as in this run", Boxes(), weigh)}
+    lenses = {"run": Lens(f"this run ({config.optimiser.upper()})", Boxes(), weigh)}
     lenses |= algorithm_lenses(rows, (proxy, 16, old, base, mask), config.kl_coef)
     step = InspectedStep(
         state.step + 1,

@@ -51,6 +51,10 @@ class Weights:
         """w = policy + KL: −∂ loss / ∂ log π."""
         return self.policy + self.kl
 
+    def times(self, factor: float) -> "Weights":
+        """The weights of the loss times ``factor``."""
+        return replace(self, policy=factor * self.policy, kl=factor * self.kl)
+
 
 def loss_weights(loss: Callable[[BT], Scalar], logprobs: BT) -> BT:
     """−∂ loss / ∂ logprobs by automatic differentiation; zeros where the loss does not depend on them.

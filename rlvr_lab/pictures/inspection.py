@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rlvr_lab.pictures.style import COLOURS, INK, axes_or_new, new_figure
-from rlvr_lab.training.group_weights import GroupWeights, read_group, signed
+from rlvr_lab.training.group_weights import GroupWeights, places, read_group, signed
 
 __all__ = ["describe_inspection", "plot_inspection", "plot_places", "plot_strips"]
 
@@ -114,12 +114,10 @@ def plot_places(groups: Sequence[GroupWeights], good: bool, ax: Axes | None = No
     hue = COLOURS["right" if good else "wrong"]
     for group, colour, nudge in zip(groups, (hue, COLOURS["reference"]), (0, 0.2), strict=False):
         points: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-        for answer in group.answers:
-            if answer.good is good:
-                flags = zip(answer.trained, answer.ends, answer.weights, strict=True)
-                trained = [(ends, weight) for is_trained, ends, weight in flags if is_trained]
-                for place, (ends, weight) in enumerate(trained, start=1):
-                    points[ends].append((place + nudge, weight))
+        there = places([answer for answer in group.answers if answer.good is good])
+        for place, (stops, goes_on) in enumerate(there, start=1):
+            points[True] += [(place + nudge, weight) for weight in stops]
+            points[False] += [(place + nudge, weight) for weight in goes_on]
         for ends, marker in ((False, "o"), (True, "s")):
             if points[ends]:
                 x, y = zip(*points[ends], strict=True)
@@ -161,17 +159,17 @@ def plot_inspection(
     if other is not None:
         shown.append(shown[0].minus(shown[1]))
     rows = len(shown[0].answers)
-    places = [good for good in (False, True) if any(a.good is good for a in group.answers)]
+    kinds = [good for good in (False, True) if any(a.good is good for a in group.answers)]
     heights = [0.42 + 0.3 * rows] * len(shown) + [2.1]
     figure, axes = new_figure(len(shown) + 1, 2, height=sum(heights) + 0.3)
     for ax in axes.flat:
         ax.remove()
-    grid = figure.add_gridspec(len(heights), len(places), height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), len(kinds), height_ratios=heights)
     scale = max(one.largest for one in shown[:2])
     for i, one in enumerate(shown):
         plot_strips(one, figure.add_subplot(grid[i, :]), scale)
     both = [group] if other is None else [group, other]
-    for i, good in enumerate(places):
+    for i, good in enumerate(kinds):
         ax = figure.add_subplot(grid[-1, i])
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8, colors=INK)

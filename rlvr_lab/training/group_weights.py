@@ -15,11 +15,14 @@ __all__ = [
     "GroupWeights",
     "equal_total",
     "group_weights",
+    "places",
     "pulls_on_length",
     "read_group",
     "signed",
 ]
 
+SAME = 0.05
+"""Two weights that differ by less than this share are called equal."""
 NOUNS = {
     "right": ("correct", "incorrect"),
     "chosen": ("chosen", "rejected"),
@@ -170,6 +173,17 @@ def pulls_on_length(answers: Sequence[AnswerWeights]) -> tuple[float, float] | N
     return sum(both[0]) / len(both[0]), sum(both[1]) / len(both[1])
 
 
+def places(answers: Sequence[AnswerWeights]) -> list[tuple[list[float], list[float]]]:
+    """For each place of a trained token: the weights of the answers that stop there, and of those that go on."""
+    found = [([], []) for _ in range(max((a.length for a in answers), default=0))]
+    for answer in answers:
+        flags = zip(answer.weights, answer.trained, answer.ends, strict=True)
+        of_trained = [(weight, ends) for weight, trained, ends in flags if trained]
+        for place, (weight, ends) in enumerate(of_trained):
+            found[place][not ends].append(weight)
+    return found
+
+
 def read_group(group: GroupWeights) -> list[str]:
     """What the numbers say, in sentences computed from them."""
     found = [_counted(group)]
@@ -194,14 +208,10 @@ def _per_token(kind: list[AnswerWeights], noun: str) -> list[str]:
         return []
     way = "up" if short.per_token > 0 else "down"
     times = short.per_token / long.per_token
-    numbers = f"({_exact(short.per_token)} and {_exact(long.per_token)})"
-    start = f"{noun.capitalize()} answers: a token of the shortest ({_tokens(short)})"
-    if abs(times - 1) < 0.005:
-        return [
-            f"{start} is pushed {way} as hard as one of the longest ({_tokens(long)}) {numbers}."
-        ]
+    size = "as hard as" if abs(times - 1) <= SAME else f"{times:.2g} × as hard as"
     return [
-        f"{start} is pushed {way} {times:.2g} × as hard as one of the longest ({_tokens(long)}) {numbers}."
+        f"A token of the {short.length}-token {noun} answer is pushed {way} {size} a token of the "
+        f"{long.length}-token one ({_exact(short.per_token)} and {_exact(long.per_token)})."
     ]
 
 
@@ -210,16 +220,19 @@ def _lengths(kind: list[AnswerWeights], noun: str) -> list[str]:
     if found is None or len({a.length for a in kind}) == 1:
         return []
     stop, go = found
-    numbers = f"stopping gets {_exact(stop)} on average, going on {_exact(go)}"
-    if abs(stop - go) <= 0.05 * max(abs(stop), abs(go)):
-        return [f"In them {numbers}: about equal, so nothing pulls at their length."]
-    verb = "costs" if stop < 0 else "earns"
-    times = f"{stop / go:.2g} × as much as" if stop * go > 0 else "more than"
-    if stop * go <= 0 and abs(stop) < abs(go):
-        times = "less than"
     way = "longer" if stop < go else "shorter"
+    start, end = f"{noun.capitalize()} answers: ", f"This pulls towards {way} {noun} answers."
+    largest = max(abs(stop), abs(go))
+    numbers = f"{signed(stop, largest)} and {signed(go, largest)}"
+    if abs(stop - go) <= SAME * largest:
+        return [
+            f"{start}stopping and going on get about the same ({numbers} on average). The length is not pulled."
+        ]
+    if stop * go <= 0:
+        return [f"{start}stopping and going on get {numbers} on average. {end}"]
+    push = "up" if stop > 0 else "down"
     return [
-        f"In them {numbers}. Stopping {verb} {times} going on, which pulls towards {way} {noun} answers."
+        f"{start}stopping is pushed {push} {stop / go:.2g} × as hard as going on ({numbers} on average). {end}"
     ]
 
 
@@ -239,11 +252,9 @@ def signed(value: float, scale: float = 1.0) -> str:
     """
     if value == 0 or math.isnan(value):
         return "0" if value == 0 else "–"
-    digits = min(5, max(0, 1 - math.floor(math.log10(max(abs(scale), 1e-9))) + (scale >= 1)))
-    if abs(value) < 0.5 * 10**-digits:
-        digits = min(6, digits + 2)
+    digits = min(7, max(0, 1 - math.floor(math.log10(max(abs(scale), 1e-9))) + (abs(scale) >= 1)))
     text = f"{value:+.{digits}f}"
-    return "0" if float(text) == 0 else text.replace("-", "−")
+    return (text if float(text) else text[0] + "0").replace("-", "−")
 
 
 def equal_total(weights: Weights, other: Weights) -> float:

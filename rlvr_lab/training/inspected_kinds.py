@@ -138,6 +138,15 @@ def sampled_step(
     return step, after
 
 
+def _own_title(config: PolicyGradientConfig) -> str:
+    """The run's loss, with the row of the table that it is."""
+    fixed = ("baseline", "divide_by_std", "average", "ratio", "clip_low", "clip_high")
+    rows = [
+        n for n, row in PRESETS.items() if all(getattr(row, k) == getattr(config, k) for k in fixed)
+    ]
+    return f"this run ({TITLES[rows[0]]})" if rows else "this run"
+
+
 def _given(experience: Experience) -> Given:
     batch, reference = experience.batch, experience.reference.logprobs
     rewards, size = experience.rewards, batch.group_size
@@ -145,13 +154,9 @@ def _given(experience: Experience) -> Given:
 
 
 @inspect_step.register
-def _(config: PolicyGradientConfig, state: TrainState, experience: Any) -> Inspected | None:
-    # A kind that updates in another way would be shown a loss that it does not have.
-    usual = type(config).update is PolicyGradientConfig.update
-    if not usual or not isinstance(experience, Experience):
-        return None
+def _(config: PolicyGradientConfig, state: TrainState, experience: Experience) -> Inspected:
     given = _given(experience)
-    own = objective_lens("as in this run", config, given, lambda c: c.objective_on(experience))
+    own = objective_lens(_own_title(config), config, given, lambda c: c.objective_on(experience))
     notes = []
     if config.minibatches > 1:
         notes.append(f"The update took this batch in {config.minibatches} parts; here it is one.")
@@ -178,9 +183,7 @@ def _token_lens(
 
 
 @inspect_step.register
-def _(config: PPOConfig, state: TrainState, experience: Experience) -> Inspected | None:
-    if type(config).update is not PPOConfig.update:
-        return None
+def _(config: PPOConfig, state: TrainState, experience: Experience) -> Inspected:
     if config.adaptive_kl is None:  # as the update does
         state.numbers["kl_coef"] = config.kl_coef
     buffer, _ = fill(config, state, experience)
@@ -193,7 +196,7 @@ def _(config: PPOConfig, state: TrainState, experience: Experience) -> Inspected
     bare = "none" if config.whiten_advantages == "minibatch" else "minibatch"
     bare_title = "advantages not whitened" if bare == "none" else "advantages whitened"
     lenses = {
-        OWN: lens("as in this run", config),
+        OWN: lens("this run (PPO)", config),
         "other whitening": lens(f"PPO, {bare_title}", replace(config, whiten_advantages=bare)),
     }
     beta = state.numbers["kl_coef"]
@@ -206,9 +209,7 @@ def _(config: PPOConfig, state: TrainState, experience: Experience) -> Inspected
 
 
 @inspect_step.register
-def _(config: TRPOConfig, state: TrainState, experience: Experience) -> Inspected | None:
-    if type(config).update is not TRPOConfig.update:
-        return None
+def _(config: TRPOConfig, state: TrainState, experience: Experience) -> Inspected:
     batch, mask = experience.batch, experience.batch.completion_mask
     advantages = group_advantages(experience.rewards, config.group_size, divide_by_std=False)
 
@@ -217,7 +218,7 @@ def _(config: TRPOConfig, state: TrainState, experience: Experience) -> Inspecte
         return -surrogate_gain(log_ratio, advantages[:, None], mask)
 
     wide = advantages[:, None].expand(mask.shape)
-    lenses = {OWN: _token_lens("as in this run", loss, wide, mask)}
+    lenses = {OWN: _token_lens("this run (TRPO)", loss, wide, mask)}
     lenses |= algorithm_lenses(config, _given(experience), 0.0)
     note = "These are the weights of the surrogate; TRPO multiplies its gradient by the inverse Fisher matrix."
     return sampled_step(config, state, experience, lenses, note)
@@ -227,9 +228,7 @@ def _(config: TRPOConfig, state: TrainState, experience: Experience) -> Inspecte
 
 
 @inspect_step.register
-def _(config: DpoConfig, state: TrainState, experience: Tensor) -> Inspected | None:
-    if type(config).update is not DpoConfig.update:
-        return None
+def _(config: DpoConfig, state: TrainState, experience: Tensor) -> Inspected:
     world, pairs = state.task, state.data.train
     ids, mask = both_answers(pairs, experience)
     count = len(experience)
@@ -255,8 +254,9 @@ def _(config: DpoConfig, state: TrainState, experience: Tensor) -> Inspected | N
 
         return Lens(title, boxes, weigh)
 
-    lenses = {OWN: lens(config.loss, "as in this run")}
-    lenses |= {name: lens(name, name.replace("_", "-").upper()) for name in PAIR_OBJECTIVES}
+    titles = {name: name.replace("_", "-").upper() for name in PAIR_OBJECTIVES}
+    lenses = {OWN: lens(config.loss, f"this run ({titles[config.loss]})")}
+    lenses |= {name: lens(name, title) for name, title in titles.items()}
     before = score()
     good = torch.tensor([True, False]).repeat(count)
     step = InspectedStep(

@@ -17,7 +17,7 @@ from rlvr_lab.objectives.token_weights import Weights
 from rlvr_lab.policy.loading import Policy
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["Boxes", "InspectedStep", "Lens", "inspect_step", "token_words"]
+__all__ = ["Boxes", "InspectedStep", "Lens", "can_inspect", "inspect_step", "token_words"]
 
 
 class Boxes(NamedTuple):
@@ -135,6 +135,15 @@ def inspect_step(config: Any, state: TrainState, experience: Any) -> Inspected |
         experience: what the step learns from.
     """
     return None
+
+
+def can_inspect(config: Any) -> bool:
+    """Whether steps of this kind of run can be shown: it updates as the kind does that was registered.
+
+    A kind that replaces ``update`` would be shown a loss that it may not have.
+    """
+    known = [kind for kind in type(config).__mro__[:-1] if kind in inspect_step.registry]
+    return bool(known) and type(config).update is known[0].update
 
 
 def token_words(policy: Policy, ids: Tensor, shown: Tensor) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from rlvr_lab.training import inspected_kinds  # noqa: F401  (it registers the kinds of runs)
-from rlvr_lab.training.inspection import InspectedStep, inspect_step
+from rlvr_lab.training.inspection import InspectedStep, can_inspect, inspect_step
 from rlvr_lab.training.state import TrainState
 
 __all__ = ["StepKeeper"]
@@ -20,6 +20,9 @@ class StepKeeper:
     The log-probabilities after an update need one forward pass. Only kept steps pay for it at once; for the latest
     step it is computed when somebody asks, if the policy has not moved on by then.
 
+    Attributes:
+        eager: compute it for every step; set it while somebody is looking.
+
     Args:
         most: steps to keep besides the latest; when there are more, every second one is dropped.
 
@@ -28,6 +31,7 @@ class StepKeeper:
     """
 
     def __init__(self, most: int = 12) -> None:
+        self.eager = False
         self._most, self._every = most, 1
         self._kept: dict[int, InspectedStep] = {}
         self._latest: InspectedStep | None = None
@@ -40,7 +44,7 @@ class StepKeeper:
         """Look at a step before its update; the result looks at it once more after the update."""
         with self._lock:
             self._measure = None  # the update is about to move the policy
-            found = inspect_step(config, state, experience)
+            found = inspect_step(config, state, experience) if can_inspect(config) else None
         if found is None:
             return None
         step, measure = found
@@ -48,6 +52,8 @@ class StepKeeper:
         def after() -> None:
             with self._lock:
                 self._latest, self._measure = step, measure
+                if self.eager:
+                    self._finished()
                 if (step.step - 1) % self._every == 0:
                     self._kept[step.step] = self._finished()
                     self._thin()

@@ -20,10 +20,13 @@ from rlvr_lab.pictures.panels import panels_of
 from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.pictures.style import show
 from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.inspection import can_inspect
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 from rlvr_lab.training.rollouts import RolloutConfig
+from rlvr_lab.training.step_keeper import StepKeeper
 from rlvr_lab.widgets.controls import Controls
+from rlvr_lab.widgets.inspector import StepInspector
 from rlvr_lab.widgets.live_figures import SHORTEST, Panel, sentence
 from rlvr_lab.widgets.words import (
     HIDDEN,
@@ -51,6 +54,10 @@ _BUTTONS = {
     "reset": ("Reset", "undo", "", "Forget all runs and put every control back."),
 }
 _COMPARE = "Show earlier runs as faint lines, with their settings in the legend above the curves."
+_INSPECT = (
+    "One step from inside: the answers of a group, and what each token adds to the gradient, under this loss or "
+    "another one."
+)
 
 
 class TrainingDashboard:
@@ -68,7 +75,7 @@ class TrainingDashboard:
         presets: name → config, for the drop-down; by default the algorithms' table for a policy gradient, and
             none for other kinds of run.
         dials: names of the controls to show, in their order; None shows the usual ones.
-        train: called as ``train(config, live_config=…)``; yields one metrics record a step.
+        train: called as ``train(config, live_config=…, watch=…)``; yields one metrics record a step.
     """
 
     _all: ClassVar[weakref.WeakSet["TrainingDashboard"]] = weakref.WeakSet()
@@ -89,6 +96,7 @@ class TrainingDashboard:
         self._run: LiveRun | None = None
         self._earlier: list[LiveRun] = []
         self._count = 0
+        self._keeper = StepKeeper()
         self._handle: Any = None
         self._drawing = threading.Lock()
         self._switching = threading.Lock()
@@ -112,7 +120,13 @@ class TrainingDashboard:
             )
         look = {"icon": "clone", "tooltip": _COMPARE, "layout": W.Layout(width="104px")}
         self.compare = W.ToggleButton(value=True, description="Compare", **look)
-        for name, button in {**self.buttons, "compare": self.compare}.items():
+        look = {"icon": "search", "tooltip": _INSPECT, "layout": W.Layout(width="124px")}
+        self.inspect = W.ToggleButton(description="Look inside", **look)
+        self.inspect.observe(lambda change: self._look_inside(change["new"]), "value")
+        # Built when it is asked for the first time.
+        self.inspector: StepInspector | None = None
+        switches = {"compare": self.compare, "inspect": self.inspect}
+        for name, button in {**self.buttons, **switches}.items():
             button.add_class(f"rl-{name}")
         self.buttons["run"].on_click(lambda _: self.run())
         self.buttons["stop"].on_click(lambda _: self.stop())
@@ -125,7 +139,10 @@ class TrainingDashboard:
         for name in ("status", "samples", "log", "figure"):
             getattr(self, name).add_class(f"rl-{name}")
         run, stop, reset = self.buttons.values()
-        row = W.HBox([run, stop, self.compare, reset])
+        inspect = [self.inspect] if can_inspect(self._live) else []
+        row = W.HBox(
+            [run, stop, self.compare, *inspect, reset], layout=W.Layout(flex_flow="row wrap")
+        )
         left = W.VBox([row, self.status, self.controls.panel, self.figure])
         right = W.VBox(
             [self.samples, self.log] if isinstance(self._live, RolloutConfig) else [self.log],
@@ -186,6 +203,16 @@ class TrainingDashboard:
             if self._handle is not None:
                 self._handle.update(self._picture())
 
+    def _look_inside(self, wanted: bool) -> None:
+        """Open or close the step inspector of the latest run."""
+        self._keeper.eager = wanted
+        if wanted and self.inspector is None:
+            self.inspector = StepInspector(lambda: self._keeper.steps)
+            self.panel.children = (*self.panel.children, self.inspector.panel)
+        elif wanted:
+            self.inspector.refresh()
+        self.inspector.panel.layout.display = "" if wanted else "none"
+
     def _say(self, text: str) -> None:
         self.status.value = (
             '<div role="status" aria-live="polite" style="width:560px;line-height:1.35;'
@@ -229,9 +256,13 @@ class TrainingDashboard:
                 self._earlier.append(self._run)
             self._count += 1
             run = self._run = LiveRun(self._count, self.controls.preset, self._live)
+            self._keeper = StepKeeper()
+            self._keeper.eager = self.inspect.value
             self._lock(run.config)
             self._say("Loading the base model…")
-            thread = threading.Thread(target=self._work, args=(run, waits_for), daemon=True)
+            thread = threading.Thread(
+                target=self._work, args=(run, waits_for, self._keeper), daemon=True
+            )
             TrainingDashboard._threads.append(thread)
             thread.start()
 
@@ -247,6 +278,7 @@ class TrainingDashboard:
             run, self._run = self._run, None
             if run is not None:
                 run.stop.set()
+            self._keeper, self.inspect.value = StepKeeper(), False
             self._earlier.clear()
             self._count = 0
             self._lock(None)
@@ -272,7 +304,7 @@ class TrainingDashboard:
         if not self.running and not self.records:
             self._refresh()
 
-    def _work(self, run: LiveRun, waits_for: list[threading.Thread]) -> None:
+    def _work(self, run: LiveRun, waits_for: list[threading.Thread], keeper: StepKeeper) -> None:
         """The training thread. It touches nothing but its own run once that is no longer shown."""
         for thread in waits_for:
             thread.join()
@@ -280,7 +312,8 @@ class TrainingDashboard:
         start, pause, drawn = time.perf_counter(), SHORTEST, 0.0
         times = [start]
         try:
-            for record in self._train(run.config, live_config=self.live_config):
+            watched = {"live_config": self.live_config, "watch": keeper}
+            for record in self._train(run.config, **watched):
                 run.records.append(record)
                 times.append(time.perf_counter())
                 if run.stop.is_set():

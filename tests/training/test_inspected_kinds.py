@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rlvr_lab.experiments.answer_kinds import AnswerKindsConfig
 from rlvr_lab.experiments.museum import MuseumConfig
 from rlvr_lab.experiments.overoptimisation import ProxyConfig
 from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.inspected_kinds import TITLES
-from rlvr_lab.training.inspection import Boxes, InspectedStep, inspect_step
+from rlvr_lab.training.inspection import Boxes, InspectedStep, can_inspect, inspect_step
 from rlvr_lab.training.optimise import trained
 from rlvr_lab.training.pairs import DpoConfig, both_answers, letter_logprobs
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig, improve
@@ -306,6 +308,15 @@ def test_the_climb_of_a_proxy_is_seen(optimiser: str) -> None:
 
 
 def test_a_kind_that_updates_in_another_way_is_not_shown() -> None:
-    state = TrainState(base_policy("sums"))
-    assert inspect_step(MuseumConfig(), state, None) is None
-    assert inspect_step(object(), state, None) is None
+    assert not can_inspect(MuseumConfig())
+    assert not can_inspect(RunConfig())
+    for kind in (
+        PolicyGradientConfig,
+        AnswerKindsConfig,
+        PPOConfig,
+        TRPOConfig,
+        DpoConfig,
+        ProxyConfig,
+    ):
+        assert can_inspect(kind())
+    assert inspect_step(RunConfig(), TrainState(base_policy("sums")), None) is None

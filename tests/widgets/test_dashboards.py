@@ -55,7 +55,11 @@ class FakeTrainer:
         self.starts: list[float] = []
 
     def __call__(
-        self, config: PolicyGradientConfig, *, live_config: Callable[[], PolicyGradientConfig]
+        self,
+        config: PolicyGradientConfig,
+        *,
+        live_config: Callable[[], PolicyGradientConfig],
+        watch: object = None,
     ) -> Iterator[dict]:
         self.starts.append(time.monotonic())
         for step in range(1, config.steps + 1):
