@@ -17,6 +17,7 @@ from rlvr_lab.policy.batch import RolloutBatch
 
 __all__ = [
     "before_each_token",
+    "chosen_logprobs",
     "distinct_answers",
     "prefill",
     "state_logits",
@@ -75,6 +76,18 @@ def state_logits(
         ]
     logits = torch.cat(parts)[twin]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+
+
+def chosen_logprobs(
+    logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """log π of the tokens ``ids`` under the logits before each of them; 0 outside ``attention_mask``.
+
+    >>> chosen_logprobs(torch.zeros(1, 2, 4), torch.tensor([[3, 0]]), torch.tensor([[True, False]]))
+    tensor([[-1.3863,  0.0000]])
+    """
+    scores = logits.log_softmax(-1).gather(2, ids[..., None]).squeeze(2)
+    return scores.masked_fill(~attention_mask, 0.0)
 
 
 def prefill(model: PreTrainedModel, prompt_ids: Tensor, prompt_mask: Tensor) -> tuple:
@@ -137,10 +150,9 @@ def token_logprobs(
     computed = logprobs.new_zeros(len(order), logprobs.shape[1])
     for part, chunk, logits in _in_parts(model, batch, order, rows_per_pass):
         longest = logits.shape[1]
-        ids = batch.completion_ids[chunk, :longest, None]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
-        scores = logits.log_softmax(-1).gather(2, ids).squeeze(2).to(computed)
-        scores = scores.masked_fill(~batch.attention_mask[chunk, :longest], 0.0)
+        there = batch.attention_mask[chunk, :longest]
+        scores = chosen_logprobs(logits, batch.completion_ids[chunk, :longest], there).to(computed)
         padded = torch.nn.functional.pad(scores, (0, logprobs.shape[1] - longest))
         computed = computed.index_put((part,), padded)
     return logprobs.index_put((wanted,), computed[twin])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlvr_lab.objectives.objective import ALGORITHMS, Objective, Rows, objective_from
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
-from rlvr_lab.policy.logprobs import state_logits, token_logprobs
+from rlvr_lab.policy.logprobs import chosen_logprobs, state_logits, token_logprobs
 from rlvr_lab.training.optimise import OPTIMIZERS, optimiser_step, trained
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
@@ -187,11 +187,14 @@ def improve(
             # A row with zero advantage usually has no gradient: it counts in every average but needs no forward
             # pass. Without one its log-probabilities are 0, so a loss that reads them needs every row.
             needed = (a != 0) | objective.trains_every_row
-            logprobs = token_logprobs(state.policy.model, small, temperature, needed)
-            given = Rows(logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
-            if objective.reads_logits:
+            logits = None
+            if objective.reads_logits:  # one forward pass serves both
                 logits = state_logits(state.policy.model, small, temperature)
-                given = given._replace(logits=logits)
+                logprobs = chosen_logprobs(logits, small.completion_ids, small.attention_mask)
+            else:
+                logprobs = token_logprobs(state.policy.model, small, temperature, needed)
+            given = (logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
+            given = Rows(*given, logits)
             loss = objective.total(given)
             # If every group has zero spread, no row is left and there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0

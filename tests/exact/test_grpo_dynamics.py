@@ -57,3 +57,45 @@ def test_the_two_kls_are_those_of_the_probabilities() -> None:
     torch.testing.assert_close(run.kl, (p * (p / REF).log()).sum(dim=1))
     torch.testing.assert_close(run.forward_kl, (REF * (REF / p).log()).sum(dim=1))
     assert p.shape == (4, 3) and run.clipped.shape == (3,)
+
+
+def test_the_entropy_and_what_the_law_says_of_it() -> None:
+    run = exact_grpo(steps=4, updates=1, learning_rate=0.01)
+    p = run.probability
+    torch.testing.assert_close(run.entropy, -(p * p.log()).sum(dim=1))
+    change = run.entropy[1:] - run.entropy[:-1]
+    torch.testing.assert_close(run.predicted.double(), change, atol=1e-5, rtol=0)
+    coarse = exact_grpo(steps=1, updates=1, learning_rate=0.02)
+    errors = [
+        float(r.entropy[1] - r.entropy[0]) - float(r.predicted[0].double()) for r in (coarse, run)
+    ]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+def test_an_entropy_bonus_alone_is_the_gradient_of_the_entropy() -> None:
+    run = exact_grpo(**ONE, entropy_coef=0.3, correct=(1.0, 1.0, 1.0))  # no spread, so no advantage
+    logits = REF.log().requires_grad_()
+    log_p = logits.log_softmax(0)
+    (slope,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(), logits)
+    expected = (REF.log() + 0.3 * slope).softmax(0)
+    torch.testing.assert_close(run.probability[1], expected)
+
+
+def test_a_higher_clip_lets_good_answers_grow_and_leaves_the_lower_side_alone() -> None:
+    narrow, same, wide = (
+        exact_grpo(steps=1, clip=0.1, clip_high=high) for high in (None, 0.1, 1e6)
+    )
+    torch.testing.assert_close(narrow.probability, same.probability)
+    assert wide.probability[1, 0] > narrow.probability[1, 0] + 0.01
+    assert float(wide.clipped[0]) > 0.1  # incorrect answers are still clipped
+
+
+def test_any_number_of_answers() -> None:
+    start = (0.1, 0.2, 0.3, 0.4)
+    run = exact_grpo(
+        steps=1, updates=1, learning_rate=1.0, start=start, correct=(0.0, 0.0, 1.0, 0.0)
+    )
+    p = torch.tensor(start).double()
+    gradient = p * (torch.tensor([0.0, 0.0, 1.0, 0.0]) - p[2]) * float(std_multiplier(0.3, 8))
+    step = run.probability[1].log() - p.log()
+    torch.testing.assert_close(step - step.mean(), gradient - gradient.mean(), atol=1e-4, rtol=0)
