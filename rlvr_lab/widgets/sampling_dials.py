@@ -78,7 +78,7 @@ TEMPERATURE = dial(
     ),
     write=lambda config, value: {"temperature": round(value, 4)},
 )
-BETAS = [0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+BETAS = [0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 1.0]
 BETA = slide(
     "beta",
     "kl_coef",
