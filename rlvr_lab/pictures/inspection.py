@@ -74,10 +74,10 @@ def plot_strips(
             word = answer.words[place].replace("$", r"\$")
             number = signed(weight, largest) if trained else "given"
             number = "clipped" if answer.clipped[place] and weight == 0 else number
-            ax.text(
-                x + 0.5, y - 0.18, word[:8], ha="center", va="center", fontsize=6.8, color="black"
-            )
-            ax.text(x + 0.5, y + 0.22, number, ha="center", va="center", fontsize=6, color="black")
+            # Inside the axes: the layout of the figure need not measure them, which would take seconds.
+            look = {"ha": "center", "va": "center", "color": "black", "in_layout": False}
+            ax.text(x + 0.5, y - 0.18, word[:8], fontsize=6.8, **look)
+            ax.text(x + 0.5, y + 0.22, number, fontsize=6, **look)
         mark = "✓" if answer.good else "✗"
         a = "" if np.isnan(answer.advantage) else f"   A {signed(answer.advantage)}"
         label = f"{mark} {answer.verdict}   r {answer.reward:g}{a}   |o| {answer.length}"

@@ -80,9 +80,14 @@ def objective_lens(
 
 
 def _weighed(objective: Objective, logprobs: Tensor, given: Given) -> Weights:
+    _, _, old, reference, mask = given
+    rows = Rows(logprobs, old, _advantages(objective, given), mask, reference)
+    return objective_weights(objective, rows)
+
+
+def _advantages(objective: Objective, given: Given) -> Tensor:
     rewards, size, old, reference, mask = given
-    advantages = objective.advantages(rewards, size, old, reference, mask)
-    return objective_weights(objective, Rows(logprobs, old, advantages, mask, reference))
+    return objective.advantages(rewards, size, old, reference, mask)
 
 
 def algorithm_lenses(config: RolloutConfig, given: Given, kl_coef: float) -> dict[str, Lens]:
@@ -96,7 +101,7 @@ def algorithm_lenses(config: RolloutConfig, given: Given, kl_coef: float) -> dic
         try:
             chosen = PolicyGradientConfig(**{**plain, **settings})
             lens = objective_lens(TITLES[name], chosen, given, lambda c: c.objective)
-            lens.weigh(given[2], lens.boxes)
+            _advantages(chosen.objective, given)
         except ValueError:  # MaxRL refuses negative rewards, a group of one answer has no mean
             continue
         found[name] = lens

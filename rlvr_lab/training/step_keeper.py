@@ -1,5 +1,6 @@
 """Steps of a run that goes on, kept so that they can be looked at from inside."""
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,15 +25,15 @@ class StepKeeper:
         eager: compute it for every step; set it while somebody is looking.
 
     Args:
-        most: steps to keep besides the latest; when there are more, every second one is dropped.
+        most: steps to keep besides the latest, spread evenly over the run.
 
     >>> StepKeeper().steps
     []
     """
 
-    def __init__(self, most: int = 12) -> None:
+    def __init__(self, most: int = 8) -> None:
         self.eager = False
-        self._most, self._every = most, 1
+        self._most = most
         self._kept: dict[int, InspectedStep] = {}
         self._latest: InspectedStep | None = None
         self._measure: Callable[[], Tensor] | None = None
@@ -54,9 +55,8 @@ class StepKeeper:
                 self._latest, self._measure = step, measure
                 if self.eager:
                     self._finished()
-                if (step.step - 1) % self._every == 0:
+                if (step.step - 1) % math.ceil(config.steps / self._most) == 0:
                     self._kept[step.step] = self._finished()
-                    self._thin()
 
         return after
 
@@ -74,8 +74,3 @@ class StepKeeper:
             self._latest = replace(self._latest, after=self._measure())
             self._measure = None
         return self._latest
-
-    def _thin(self) -> None:
-        if len(self._kept) > self._most:
-            self._every *= 2
-            self._kept = {n: s for n, s in self._kept.items() if (n - 1) % self._every == 0}

@@ -197,6 +197,7 @@ class StepInspector:
         step = self.step
         if step is None:
             self.words.value = sentences_html(["No step is kept yet: press Run first."])
+            self.group.value = self.answer.value = ""
             return
         self._quiet = True
         lenses = [(lens.title, name) for name, lens in step.lenses.items()]
