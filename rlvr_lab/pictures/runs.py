@@ -29,6 +29,8 @@ _MEANING = {
     "length_right": "right",
     "length_wrong": "wrong",
     "chosen": "right",
+    "reward_chosen": "right",
+    "reward_rejected": "wrong",
     "rejected": "wrong",
     "gold": "right",
     "proxy": "reward",

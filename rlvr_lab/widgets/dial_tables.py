@@ -128,10 +128,25 @@ PAIRS = (
         "beta",
         "beta",
         "β",
-        "β of the loss: how many nats one unit of implicit reward is worth.",
+        "β of the loss: implicit reward per nat, of a whole answer in DPO and of a token in the losses that "
+        "divide by the length.",
         [0.03, 0.1, 0.3, 1.0, 3.0],
     ),
-    slide("margin", "margin", "margin γ", "γ of SimPO: the gap that it asks for.", [0.0, 0.5, 1.5]),
+    tick(
+        "reference",
+        "reference",
+        "reference",
+        "Off: log π_ref is left out of what the loss compares. SimPO has none to leave out.",
+        enabled=lambda config: config.loss not in ("simpo", "orpo"),
+    ),
+    slide(
+        "margin",
+        "margin",
+        "margin γ",
+        "γ of SimPO: the gap that it asks for.",
+        [0.0, 0.5, 1.5],
+        enabled=lambda config: config.loss == "simpo",
+    ),
     slide(
         "pairs",
         "pairs",

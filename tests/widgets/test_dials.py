@@ -37,6 +37,8 @@ def every_dial() -> list:
 
 
 def start_for(kind: str, name: str) -> RunConfig:
+    if (kind, name) == ("pairs", "margin"):
+        return DpoConfig(loss="simpo")
     return LAB if name == "p" else STARTS[kind]
 
 
@@ -92,6 +94,17 @@ def test_what_is_fixed_during_a_run_cannot_be_moved(kind: str, name: str) -> Non
     assert controls.widgets[name].disabled is fixed or not dial.enabled(start)
     controls.lock(None)
     assert not controls.widgets[name].disabled
+
+
+def test_only_simpo_has_a_margin_and_it_has_no_reference() -> None:
+    controls = Controls(DpoConfig(), {}, dials=["loss", "margin", "reference"])
+    disabled = {}
+    for loss in ("dpo", "ln_dpo", "simpo", "orpo"):
+        controls.widgets["loss"].value = loss
+        disabled[loss] = [n for n in ("margin", "reference") if controls.widgets[n].disabled]
+        assert controls.config() == DpoConfig(loss=loss)
+    known = {"dpo": ["margin"], "ln_dpo": ["margin"], "simpo": ["reference"]}
+    assert disabled == {**known, "orpo": ["margin", "reference"]}
 
 
 def test_another_baseline_takes_the_division_away_and_gives_it_back() -> None:
