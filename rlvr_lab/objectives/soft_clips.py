@@ -58,7 +58,7 @@ def sapo_loss(
             f"tau_positive, tau_negative: must be positive, got {tau_positive} and {tau_negative}"
         )
     a = column(advantages, mask)
-    tau = torch.where(a > 0, tau_positive, tau_negative).to(logprobs)
+    tau = torch.where(a > 0, logprobs.new_tensor(tau_positive), logprobs.new_tensor(tau_negative))
     gate = torch.sigmoid(tau * (token_ratio(logprobs, old_logprobs, mask) - 1)) * 4 / tau
     return average(-gate * a, mask)
 
@@ -90,7 +90,7 @@ def vespo_loss(
     total = log_ratio(logprobs, old_logprobs, mask).detach().clamp(-20, 20).sum(1, keepdim=True)
     total = total.clamp(math.log(1e-8), 20)  # the published code's limits on log w
     k, lam = (
-        torch.where(a >= 0, plus, minus).to(logprobs)
+        torch.where(a >= 0, logprobs.new_tensor(plus), logprobs.new_tensor(minus))
         for plus, minus in zip(positive, negative, strict=True)
     )
     phi = torch.exp(lam + k * total - lam * total.exp())

@@ -3,6 +3,7 @@
 # Each module's ``__all__`` says what a notebook may use.
 from rlvr_lab.pictures.biases import *
 from rlvr_lab.pictures.coverage import *
+from rlvr_lab.pictures.entropy import *
 from rlvr_lab.pictures.estimates import *
 from rlvr_lab.pictures.gradients import *
 from rlvr_lab.pictures.grpo import *
@@ -32,3 +33,4 @@ from rlvr_lab.pictures.seeds import *
 from rlvr_lab.pictures.style import *
 from rlvr_lab.pictures.theory import *
 from rlvr_lab.pictures.trust_region import *
+from rlvr_lab.pictures.zoo import *

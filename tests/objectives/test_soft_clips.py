@@ -31,7 +31,7 @@ PRODUCT = torch.where(MASK, RATIO, 1.0).prod(dim=1, keepdim=True)
 
 
 def test_sapo_weighs_a_token_by_the_slope_of_its_gate() -> None:
-    tau = torch.where(COLUMN > 0, 1.0, 1.05)
+    tau = 1.05 - 0.05 * (COLUMN > 0).double()
     gate = 1 / (1 + torch.exp(-tau * (RATIO - 1)))
     expected = -4 * gate * (1 - gate) * RATIO * COLUMN * weights("sequence")
     found = gradient(lambda x: sapo_loss(x, OLD, ADVANTAGES, MASK))
