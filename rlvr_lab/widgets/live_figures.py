@@ -15,6 +15,8 @@ import ipywidgets as W
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
+from rlvr_lab.pictures.panels import PANELS
+from rlvr_lab.pictures.panels import Panel as Curves
 from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.pictures.style import show
 
@@ -45,6 +47,7 @@ def watch(
     label: str = "",
     earlier: Mapping[str, Sequence[Record]] | None = None,
     total: int | None = None,
+    panels: Sequence[Curves] = PANELS["policy-gradient"],
     draw: Callable[[list[Record]], tuple[Figure, str]] | None = None,
 ) -> list[Record]:
     """Follow a run in a plain loop: no thread, no widget, the same figure.
@@ -57,6 +60,7 @@ def watch(
         label: the run's settings, for the legend.
         earlier: label → records of runs to compare with.
         total: number of steps planned, so that the axis stands still.
+        panels: the curves to draw; ``panels.panels_of`` knows what suits a configuration.
         draw: another picture of the records, with its words; by default ``plot_run``.
 
     Returns:
@@ -67,8 +71,8 @@ def watch(
     def picture() -> Image:
         if draw is not None:
             return show(*draw(seen))
-        axes = plot_run(seen, label=label, earlier=earlier, total=total)
-        return show(axes.flat[0].figure, describe_run(seen))
+        axes = plot_run(seen, label=label, earlier=earlier, total=total, panels=panels)
+        return show(axes.flat[0].figure, describe_run(seen, panels))
 
     handle = display(picture(), display_id=True)
     drawn = time.perf_counter()
