@@ -7,6 +7,7 @@ from rlvr_lab.experiments import (  # noqa: F401
     answer_kinds,
     coverage,
     critics,
+    entropy,
     gradient_shares,
     museum,
     overoptimisation,

@@ -8,6 +8,7 @@ import torch
 
 from rlvr_lab.experiments.baselines import BASELINES, measure_baselines
 from rlvr_lab.experiments.critics import CRITICS, measure_critics
+from rlvr_lab.experiments.entropy import ENTROPY_VARIANTS, measure_entropy
 from rlvr_lab.experiments.kimi.studies import KIMI_STUDIES
 from rlvr_lab.experiments.kl_runs import (
     KL_VARIANTS,
@@ -51,6 +52,13 @@ STUDIES = {
         "grpo_kl_learning",
     ),
     "museum": Study("a museum of broken runs", MUSEUM, measure_museum, 3, "museum", first=1),
+    "entropy": Study(
+        "GRPO's entropy: the covariance law, and two remedies",
+        ENTROPY_VARIANTS,
+        measure_entropy,
+        10,
+        "entropy",
+    ),
     **R1_STUDIES,
     **KIMI_STUDIES,
     **QWEN3_STUDIES,
