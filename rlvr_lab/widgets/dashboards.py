@@ -1,7 +1,8 @@
 """Buttons, boxes and sliders over pure functions: no mathematics and no training in here.
 
-A live figure is a PNG behind a display handle, drawn in the thread that trains and replaced up to
-twice a second. The last frame stays in the saved notebook, and needs no widget to be seen.
+A live figure is a PNG behind a display handle, drawn in the thread that trains and replaced at least
+twice a second where steps are short enough. The last frame stays in the saved notebook, and needs no
+widget to be seen.
 """
 
 import html
@@ -27,7 +28,7 @@ from rlvr_lab.training.rollouts import RolloutConfig
 from rlvr_lab.training.step_keeper import StepKeeper
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.inspector import StepInspector
-from rlvr_lab.widgets.live_figures import SHORTEST, Panel, sentence
+from rlvr_lab.widgets.live_figures import Panel, sentence
 from rlvr_lab.widgets.words import (
     HIDDEN,
     LiveRun,
@@ -42,6 +43,8 @@ __all__ = ["TrainingDashboard"]
 
 Record = dict[str, Any]
 
+SHORTEST = 0.1
+"""Seconds of training between two frames, at least; drawing never takes more time than training."""
 _COMPARED = 4  # earlier runs that a figure can hold and still be read
 _BUTTONS = {
     "run": (
@@ -322,7 +325,7 @@ class TrainingDashboard:
                     self._say(progress(run, times))
                     self._refresh()
                     drawn = time.perf_counter()
-                    pause = max(SHORTEST, 2 * (drawn - times[-1]))
+                    pause = max(SHORTEST, drawn - times[-1])
         except Exception as error:
             message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
         run.going = False

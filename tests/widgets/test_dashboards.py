@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import ipywidgets as W
 import pytest
@@ -148,6 +149,29 @@ def test_run_fills_the_curves_and_says_how_it_ended(
     assert "over 4 steps" in screen.frames[-1].alt
     assert "over 4 steps" in dashboard.figure.value
     assert dashboard.buttons["stop"].disabled
+
+
+def test_a_figure_that_draws_in_a_fifth_of_a_second_shows_two_frames_a_second(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def draw(self: TrainingDashboard) -> None:
+        begun = time.perf_counter()
+        time.sleep(0.18)
+        drawn.append((begun, time.perf_counter()))
+
+    monkeypatch.setattr(TrainingDashboard, "_refresh", draw)
+    dashboard = start(FakeTrainer(pause=0.05), steps=1000)
+    drawn.clear()
+    dashboard.run()
+    wait(lambda: len(drawn) > 5)
+    dashboard.stop()
+    (first, _), (last, _) = drawn[0], drawn[5]
+    assert last - first < 5 * 0.5
+    # Training gets as much time as drawing.
+    trains = [begun - ended for (_, ended), (begun, _) in pairwise(drawn[:6])]
+    assert min(trains) > 0.17
 
 
 def test_while_it_runs_the_status_says_pace_and_time_left(
