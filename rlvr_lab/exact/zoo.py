@@ -31,12 +31,15 @@ from rlvr_lab.objectives.objective import (
 )
 from rlvr_lab.objectives.soft_clips import SOFT_RATIOS
 
-__all__ = ["DRIFTS", "KINDS", "ROWS", "SEEDS", "Cells", "Numbers", "Zoo"]
+__all__ = ["DRIFTS", "FRESH_SEEDS", "KINDS", "ROWS", "SEEDS", "Cells", "Numbers", "Zoo"]
 
 KINDS = ("hard", "medium", "easy")
 SEEDS = (1380, 1422, 1735, 1836, 1943)
 """The first five of the seeds 0, 1, 2, … whose untrained policies answer the three prompts with a pass rate
 of 0.02 to 0.1, of 0.4 to 0.6, and of 0.9 to 0.98."""
+
+FRESH_SEEDS = (3541, 3546, 3843, 4273, 4522)
+"""The next five."""
 
 DRIFTS = ("updates", "noise")
 _STEP = (

@@ -161,7 +161,8 @@ class Claims:
             found, values = Effect(number, number, number, 0), values[None]
         else:
             found = effect_over_seeds(values)
-            condition = f"{'interval and every seed' if every else 'interval'} {condition}"
+            each = f" and every {replicates.removesuffix('s')}" if every else ""
+            condition = f"interval{each} {condition}"
         agree = (low < values) & (values < high)
         holds = bool(low < found.low and found.high < high and (agree.all() or not every))
         made = Claim(

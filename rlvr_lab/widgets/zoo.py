@@ -124,8 +124,10 @@ def draw_zoo(
         f"{where}; ratio outside 0.8 … 1.2 for {far:.0%} of the tokens; G = {group_size}. "
         f"Dashed: ∇J itself",
         fontsize=9.5,
-        x=0.01,
+        x=0.006,
+        y=0.995,
         ha="left",
+        va="top",
     )
     words = (
         f"Exact numbers of nine losses, {where}, G = {group_size}. Your row{known}, "

@@ -8,7 +8,7 @@ import torch
 from rlvr_lab.exact.batches import batch_gradient
 from rlvr_lab.exact.estimators import compare, expected_gradient
 from rlvr_lab.exact.oracle import World
-from rlvr_lab.exact.zoo import KINDS, ROWS, SEEDS, Cells, Numbers, Zoo, describe
+from rlvr_lab.exact.zoo import FRESH_SEEDS, KINDS, ROWS, SEEDS, Cells, Numbers, Zoo, describe
 from rlvr_lab.objectives.objective import ALGORITHMS
 from rlvr_lab.training.policy_gradient import PRESETS
 
@@ -16,7 +16,7 @@ ZOO = Zoo()
 NO_CLIP = {"clip_low": 1.0, "clip_high": float("inf")}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS + FRESH_SEEDS)
 def test_the_prompts_are_hard_medium_and_easy(seed: int) -> None:
     hard, medium, easy = Zoo(seed).pass_rates
     assert 0.02 <= hard <= 0.1 and 0.4 <= medium <= 0.6 and 0.9 <= easy <= 0.98
