@@ -37,7 +37,7 @@ def plot_zoo(rows: Mapping[str, tuple[Sequence[str], Numbers]], exact: Numbers) 
     figure = Figure(figsize=(11, height), dpi=100)
     FigureCanvasAgg(figure)
     places = {"left": 0.006, "right": 0.995, "bottom": 0.012, "top": 1 - 0.72 / height}
-    widths = [4.1, 1.2, 1.2, 1.2, 2.2, 1.3, 0.9]
+    widths = [4.35, 1.2, 1.2, 1.2, 2.2, 1.3, 0.9]
     axes = figure.subplots(
         1, len(widths), sharey=True, width_ratios=widths, gridspec_kw={**places, "wspace": 0.09}
     )
@@ -62,12 +62,12 @@ def _words(ax: Axes, rows: Mapping[str, tuple[Sequence[str], Numbers]]) -> None:
     for y, (name, (cells, _)) in enumerate(rows.items()):
         ink = COLOURS["policy"] if y == 0 else INK
         ax.text(0, y - 0.05, name, fontsize=9.5, va="bottom", color=ink, fontweight="bold")
-        ax.text(0, y + 0.05, " · ".join(cells), fontsize=8, va="top", color=ink)
+        ax.text(0, y + 0.05, " · ".join(cells), fontsize=7.8, va="top", color=ink)
 
 
 def _mark(ax: Axes, place: float) -> None:
-    """Where ∇J itself stands."""
-    ax.axvline(place, color="black", linestyle=(0, (4, 2)), linewidth=1, zorder=2)
+    """Where ∇J itself stands: faint, so that numbers on it can be read."""
+    ax.axvline(place, color="black", linestyle=(0, (4, 2)), linewidth=1.2, alpha=0.45, zorder=1.5)
 
 
 def _bars(ax: Axes, values: Sequence[float], form: str) -> None:
