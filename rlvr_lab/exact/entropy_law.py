@@ -5,7 +5,7 @@ For any policy π_θ and any direction d in its parameters, the entropy H = −�
     dH/dε = −Cov_{y ~ π}( log π(y), ⟨∇ log π(y), d⟩ )      (at θ + ε·d, ε = 0)
 
 since E_π[⟨∇ log π, d⟩] = 0. For a softmax over a table of logits z, ⟨∇ log π, d⟩ may be replaced by d itself, the
-change of the logits: a constant has no covariance (arXiv:2505.22617, lemma 1). The rest of a step of size η is of
+change of the logits: a constant has no covariance (arXiv:2505.22617). The rest of a step of size η is of
 second order in η.
 
 | step                       | change of log π(y), up to a constant | ΔH to first order        |

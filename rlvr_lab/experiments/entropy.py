@@ -55,7 +55,7 @@ def sampled_covariance(
 ) -> float:
     """Cov(log π(o_t), A) over the trained tokens of a batch, in nats times units of the advantage.
 
-    Each token has the advantage of its answer. It is what a training loop can log (arXiv:2505.22617, eq. 8); unlike
+    Each token has the advantage of its answer. It is what a training loop can log (arXiv:2505.22617); unlike
     the law it knows one token per prefix, and it mixes prefixes.
 
     >>> mask = torch.ones(2, 1).bool()
