@@ -5,6 +5,7 @@ reach all of it. Moving a control weighs the stored batch again; nothing is samp
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ __all__ = ["StepInspector"]
 
 _WIDE = {"style": {"description_width": "initial"}, "layout": W.Layout(width="auto")}
 _NOTHING = "nothing"
+PAUSE = 0.4
+"""Seconds between the tables and the picture of what they show."""
 _TOOLTIPS = {
     "step": "A step of the run: the first, some in between, and the latest.",
     "group": "G answers to one question, which are compared with one another.",
@@ -206,7 +209,7 @@ class StepInspector:
         self._options("other", [(_NOTHING, _NOTHING), *lenses], _NOTHING)
         good = [int(step.good[list(step.rows(g))].sum()) for g in range(step.groups)]
         names = [
-            (f"{g + 1} of {step.groups}: {prompt}  ({good[g]} of {step.group_size} good)", g)
+            (f"{g + 1} of {step.groups}: {prompt}  (✓ {good[g]} of {step.group_size})", g)
             for g, prompt in enumerate(step.prompts)
         ]
         self._options("group", names, 0)
@@ -233,7 +236,7 @@ class StepInspector:
         mine, theirs = self.groups()
         self._quiet = True
         names = [
-            (f"answer {i}: {a.verdict}, {a.length} tokens", a.row)
+            (f"answer {i}: {a.verdict}, {a.length} token{'s' if a.length > 1 else ''}", a.row)
             for i, a in enumerate(mine.answers, start=1)
         ]
         self._options("answer", names, mine.answers[0].row)
@@ -261,6 +264,8 @@ class StepInspector:
 
     def _work(self) -> None:
         while True:
+            # The tables are sent first; controls that move meanwhile share one picture.
+            time.sleep(PAUSE)
             with self._drawing:
                 wanted, self._wanted = self._wanted, None
                 if wanted is None:

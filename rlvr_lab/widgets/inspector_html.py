@@ -188,7 +188,8 @@ def answer_html(
         else:
             spans, cells = "", _numbers(step, weights, other, row, t, has_kl)
         weight = float(weights.total[row, t]) * count
-        tds = "".join(f'<td{spans} style="{_CELL}">{cell}</td>' for cell in cells)
+        side = "text-align:left" if spans else ""
+        tds = "".join(f'<td{spans} style="{_CELL};{side}">{cell}</td>' for cell in cells)
         look = f"{_CELL};text-align:left;font-weight:600;background:{tint(weight, largest)}"
         lines.append(f'<tr><th scope="row" style="{look}"><code>{name}</code></th>{tds}</tr>')
     head = "".join(_head(name, "left" if name == "token" else "right") for name in heads)
