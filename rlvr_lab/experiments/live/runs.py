@@ -19,7 +19,11 @@ SEEDS = 5
 
 
 def live_study(
-    what: str, topic: str, variants: Mapping[str, RunConfig], keep: Collection[str]
+    what: str,
+    topic: str,
+    variants: Mapping[str, RunConfig],
+    keep: Collection[str],
+    seeds: int = SEEDS,
 ) -> Study:
     """The study that trains every variant with every seed and keeps some metrics of each record.
 
@@ -28,14 +32,15 @@ def live_study(
         topic: the recording is ``data/runs/live/<topic>.json``.
         variants: name → configuration.
         keep: names of metrics.
+        seeds: that the course records; fewer where a run is slow.
     """
     kept = ("step", *keep)
 
-    def measure(seeds: int, chosen: Mapping[str, Any], first: int) -> Iterator[Run]:
-        for config in seeded(chosen, seeds, first):
+    def measure(count: int, chosen: Mapping[str, Any], first: int) -> Iterator[Run]:
+        for config in seeded(chosen, count, first):
             yield from runs_of(config, 1, digits=4, keep=kept)
 
-    return Study(what, variants, measure, SEEDS, f"live/{topic}", FIRST)
+    return Study(what, variants, measure, seeds, f"live/{topic}", FIRST)
 
 
 def by_variant(recording: Recording, variants: Mapping[str, RunConfig]) -> dict[str, list[Run]]:
