@@ -9,6 +9,7 @@ from rlvr_lab.exact.batches import batch_gradient
 from rlvr_lab.exact.estimators import compare, expected_gradient
 from rlvr_lab.exact.oracle import World
 from rlvr_lab.exact.zoo import FRESH_SEEDS, KINDS, ROWS, SEEDS, Cells, Numbers, Zoo, describe
+from rlvr_lab.objectives.advantages import batch_advantages
 from rlvr_lab.objectives.objective import ALGORITHMS
 from rlvr_lab.training.policy_gradient import PRESETS
 
@@ -165,6 +166,18 @@ def test_a_row_without_gradient_has_no_direction() -> None:
     empty = batch_gradient(ZOO.sampled(0), nothing, 2)
     words = describe(empty.parts, 0.0, 0.0, ZOO.gradient, ZOO.length_gradient)
     assert words.bias == 1 and words.cosine != words.cosine and len(words.shares) == len(KINDS)
+
+
+def test_the_batch_is_a_plain_baseline_and_is_whitened_only_with_the_std() -> None:
+    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).double()
+    centred, whitened = (
+        Cells("batch", std).objective.advantage(rewards, 3) for std in (False, True)
+    )
+    torch.testing.assert_close(centred, rewards - rewards.mean())
+    torch.testing.assert_close(whitened, batch_advantages(rewards))
+    on_policy = ZOO.numbers(ROWS["REINFORCE"], 0)
+    assert on_policy.factor == pytest.approx(23 / 24, abs=1e-10)
+    assert on_policy.bias == pytest.approx(1 / 24, abs=1e-10)
 
 
 def test_a_std_needs_a_mean() -> None:
