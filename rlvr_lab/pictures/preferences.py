@@ -13,7 +13,6 @@ from rlvr_lab.pictures.style import (
     COLOURS,
     axes_or_new,
     dark,
-    label_ends,
     legend_below,
     new_figure,
     plain_legend,
@@ -26,7 +25,6 @@ __all__ = [
     "plot_climb",
     "plot_climbs",
     "plot_optimum",
-    "plot_pair_run",
     "plot_pair_weight",
     "plot_published_ranges",
     "plot_pull",
@@ -163,28 +161,6 @@ def plot_pull(settings: Sequence[tuple[bool, bool, float]], beta: float = 0.3) -
         ax.set(xlabel="tokens of the chosen answer", ylabel=name, ylim=(0, top))
     lines, labels = axes[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-def plot_pair_run(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Runs on pairs: length, gold reward and KL by step. The last run is drawn strong, earlier ones faint."""
-    figure, axes = new_figure(1, 3, width=10, height=3.1)
-    for ax, key, unit in zip(
-        axes,
-        ("length", "gold", "kl"),
-        ("tokens per answer", "gold reward", "KL to the base (nats)"),
-        strict=True,
-    ):
-        ends = []
-        for place, (label, records) in enumerate(runs.items()):
-            now = place == len(runs) - 1
-            colour = COLOURS["policy" if now else "reference"]
-            steps, values = ([record[k] for record in records] for k in ("step", key))
-            ax.plot(steps, values, "-" if now else "--", color=colour, linewidth=2 if now else 1.2)
-            ends.append((steps[-1], values[-1], label, colour))
-        ax.set(xlabel="step", ylabel=unit)
-        if key == "kl":
-            label_ends(ax, ends, size=8)
     return figure
 
 

@@ -72,10 +72,7 @@ def test_published_ranges_are_coloured_by_whether_they_beat_the_start():
     assert "3 (one setting)" in [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_the_optimum_and_a_run_on_pairs_are_drawn_from_their_numbers():
+def test_the_optimum_is_drawn_from_its_numbers():
     ax = plots.plot_optimum([0.5, 0.5], [0.1, 0.9], [2.0, -1.0], beta=1.0)
     assert [bar.get_height() for bar in ax.patches] == [0.5, 0.5, 0.9, 0.1]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["r = −1.00", "r = 2.00"]
-    records = [{"step": s, "length": 1.0 * s, "gold": -s, "kl": 0.0} for s in (0, 5)]
-    figure = plots.plot_pair_run({"before": records, "now": records})
-    assert figure.axes[0].lines[1].get_ydata().tolist() == [0.0, 5.0]
