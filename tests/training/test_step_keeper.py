@@ -53,20 +53,29 @@ def test_after_is_that_of_the_step_and_not_of_a_later_one() -> None:
 
 def test_the_latest_step_has_no_after_once_the_policy_moves_on() -> None:
     state, keeper = CONFIG.begin(), StepKeeper(most=1)
-    steps = []
-    for step in range(2):
+    for step in range(3):
         experience = CONFIG.collect(state)
         look_again = keeper(CONFIG, state, experience)
-        steps.append([(one.step, one.after is None) for one in keeper.steps])
         CONFIG.update(state, experience)
+        if step == 2:  # the second step is the latest, but the third update has been taken
+            break
         state.step += 1
         look_again()
-        if step == 1:
-            keeper._measure = None  # as when the next step has begun before anybody looked
-    assert steps == [[], [(1, False)]]
     assert [(one.step, one.after is None) for one in keeper.steps] == [(1, False), (2, True)]
     with pytest.raises(ValueError, match="step 2 was not kept"):
         keeper.steps[-1].weigh("run", at="after")
+
+
+def test_the_latest_step_is_measured_when_somebody_asks() -> None:
+    state, keeper = CONFIG.begin(), StepKeeper(most=1)
+    for _ in range(2):
+        experience = CONFIG.collect(state)
+        look_again = keeper(CONFIG, state, experience)
+        CONFIG.update(state, experience)
+        state.step += 1
+        look_again()
+    wanted = token_logprobs(state.policy.model, experience.batch).detach()
+    assert torch.equal(keeper.steps[-1].after, wanted)
 
 
 def test_an_eager_keeper_measures_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
