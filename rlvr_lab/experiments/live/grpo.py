@@ -22,5 +22,4 @@ STUDY = live_study(
     "grpo",
     VARIANTS,
     ("pass_rate", "length", "kl", "entropy", "zero_spread"),
-    seeds=3,
 )

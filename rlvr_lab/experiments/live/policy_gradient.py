@@ -25,5 +25,4 @@ STUDY = live_study(
     "policy_gradient",
     VARIANTS,
     ("pass_rate", "length", "kl", "grad_norm"),
-    seeds=4,
 )
