@@ -15,6 +15,7 @@ from rlvr_lab.experiments import (  # noqa: F401
     trust_region,
 )
 from rlvr_lab.experiments.kimi import studies as kimi  # noqa: F401
+from rlvr_lab.experiments.live import studies as live  # noqa: F401
 from rlvr_lab.experiments.qwen3 import studies as qwen3  # noqa: F401
 from rlvr_lab.experiments.r1 import studies as r1  # noqa: F401
 from rlvr_lab.policy.data import data_folder

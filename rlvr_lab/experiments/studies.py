@@ -16,6 +16,7 @@ from rlvr_lab.experiments.kl_runs import (
     measure_kl_runs,
     measure_while_learning,
 )
+from rlvr_lab.experiments.live.studies import LIVE_STUDIES
 from rlvr_lab.experiments.museum import VARIANTS as MUSEUM
 from rlvr_lab.experiments.museum import measure_museum
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
@@ -51,7 +52,6 @@ STUDIES = {
         10,
         "grpo_kl_learning",
     ),
-    "museum": Study("a museum of broken runs", MUSEUM, measure_museum, 3, "museum", first=1),
     "entropy": Study(
         "GRPO's entropy: the covariance law, and two remedies",
         ENTROPY_VARIANTS,
@@ -59,6 +59,8 @@ STUDIES = {
         10,
         "entropy",
     ),
+    "museum": Study("a museum of broken runs", MUSEUM, measure_museum, 3, "museum", first=1),
+    **LIVE_STUDIES,
     **R1_STUDIES,
     **KIMI_STUDIES,
     **QWEN3_STUDIES,
