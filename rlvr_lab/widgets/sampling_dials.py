@@ -63,7 +63,7 @@ GROUP = slide(
 PROMPTS = slide(
     "prompts",
     "prompts_per_step",
-    "prompts a step",
+    "prompts N",
     "N: prompts in a step's batch. A step samples N·G answers.",
     [1, 2, 4, 8, 16, 32],
     asked=True,
@@ -209,7 +209,7 @@ POLICY_GRADIENT = (
     slide(
         "terms",
         "world_options.min_terms",
-        "fewest numbers",
+        "min. numbers",
         "Difficulty of the sums: each has at least so many numbers, and at most eight. Fixed during a run.",
         [2, 4, 6, 8],
         asked=True,
