@@ -41,6 +41,13 @@ QUIET = [
     "--no-default-browser-check",
 ]
 
+# The controls that stick out of their output to the right, by their classes.
+CUT_OFF = """cell => [...cell.querySelectorAll('.jp-OutputArea .widget-button, .jp-OutputArea .widget-hbox')]
+    .filter(box => {
+        const area = box.closest('.jp-OutputArea-output').getBoundingClientRect();
+        const own = box.getBoundingClientRect();
+        return own.width > 0 && own.right > area.right + 1;
+    }).map(box => box.className)"""
 PICTURES = "cell => [...cell.querySelectorAll('.jp-OutputArea img')].map(i => i.src).join()"
 
 
@@ -339,6 +346,30 @@ class LabPage:
     def text(self, css_class: str, cell: Locator | None = None) -> str:
         """What the widget of this class says."""
         return (cell or self.page).locator(f".{css_class}").first.inner_text()
+
+    def looks(self, name: str, cell: Locator) -> None:
+        """Keep pictures of ``cell`` at two widths of the window, light and dark; then put both back.
+
+        At neither width may the cell's controls be cut off.
+        """
+        ARTIFACTS.mkdir(exist_ok=True)
+        size = self.page.viewport_size
+        for theme in ("Dark", "Light"):
+            self._command("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
+            for width in (size["width"], 900):
+                self.page.set_viewport_size({**size, "width": width})
+                self.page.wait_for_timeout(400)
+                cell.scroll_into_view_if_needed()
+                cell.screenshot(path=ARTIFACTS / f"{name}_{theme.lower()}_{width}.png")
+                cut = cell.evaluate(CUT_OFF)
+                assert cut == [], f"cut off at a width of {width}: {cut}"
+        self.page.set_viewport_size(size)
+
+    def _command(self, command: str, arguments: dict) -> None:
+        self.page.evaluate(
+            "([command, args]) => window.jupyterapp.commands.execute(command, args)",
+            [command, arguments],
+        )
 
     def screenshot(self, name: str) -> Path:
         """Keep what the page shows now as ``test-artifacts/<name>.png``."""
