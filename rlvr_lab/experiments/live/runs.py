@@ -14,7 +14,7 @@ from rlvr_lab.training.config import RunConfig
 __all__ = ["FIRST", "SEEDS", "by_variant", "live_study", "moved"]
 
 FIRST = 20
-"""The first recorded seed. Bars were fixed on seeds 0 to 2; at these seeds nobody had looked."""
+"""The first recorded seed. The bars were fixed before; at these seeds nobody had looked."""
 SEEDS = 5
 
 
