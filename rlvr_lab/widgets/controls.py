@@ -103,7 +103,8 @@ class Controls:
             special = [name for name in self.dials if name not in plain]
             if special and isinstance(self._start, PolicyGradientConfig):
                 names = special + [name for name in names if name not in special]
-        columns = W.Layout(grid_template_columns=f"{WIDTH} {WIDTH}", grid_gap="0 4px")
+        # As many columns as there is room for.
+        columns = W.Layout(grid_template_columns=f"repeat(auto-fit, {WIDTH})", grid_gap="0 4px")
         return W.GridBox([self.widgets[name] for name in names], layout=columns)
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -130,8 +131,8 @@ class Controls:
 
     @property
     def preset(self) -> str:
-        """Name of the chosen preset, as a reader knows it."""
-        name = self.widgets["preset"].value if "preset" in self.widgets else self._first
+        """Name of the chosen preset, as a reader knows it; empty where there is no choice."""
+        name = self.widgets["preset"].value if "preset" in self.widgets else ""
         return _PRESET_NAMES.get(name, name)
 
     def lock(self, running: RunConfig | None) -> None:

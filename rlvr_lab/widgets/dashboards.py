@@ -146,7 +146,10 @@ class TrainingDashboard:
         row = W.HBox(
             [run, stop, self.compare, *inspect, reset], layout=W.Layout(flex_flow="row wrap")
         )
-        left = W.VBox([row, self.status, self.controls.panel, self.figure])
+        left = W.VBox(
+            [row, self.status, self.controls.panel, self.figure],
+            layout=W.Layout(flex="0 1 570px", min_width="0"),
+        )
         right = W.VBox(
             [self.samples, self.log] if isinstance(self._live, RolloutConfig) else [self.log],
             layout=W.Layout(width="310px", margin="0 0 0 10px"),
@@ -218,7 +221,7 @@ class TrainingDashboard:
 
     def _say(self, text: str) -> None:
         self.status.value = (
-            '<div role="status" aria-live="polite" style="width:560px;line-height:1.35;'
+            '<div role="status" aria-live="polite" style="max-width:560px;line-height:1.35;'
             f'min-height:1.4em">{html.escape(text)}</div>'
         )
 

@@ -66,16 +66,17 @@ def _news(run: LiveRun) -> str:
 
 
 def name_runs(runs: Sequence[LiveRun]) -> list[str]:
-    """Each run's algorithm, the two switches where it has them, and whatever else they differ in."""
+    """What the runs differ in; where there is a choice of algorithms, first its name and the two switches."""
     settings = [run.config.settings() for run in runs]
     every = {key for one in settings for key in one}
     differ = {key for key in every if any(s.get(key) != settings[0].get(key) for s in settings)}
     names = []
     for run, values in zip(runs, settings, strict=True):
-        switches = [key for key in ("average", "divide_by_std") if key in values]
+        switches = ["average", "divide_by_std"] if run.preset else []
         fields = [*switches, *sorted(differ - set(switches))]
-        said = [name_setting(key, values.get(key)) for key in fields]
-        said = [run.preset, *said] if switches else said or ["these settings"]
+        said = [run.preset] if run.preset else []
+        said += [name_setting(key, values.get(key)) for key in fields]
+        said = said or ["these settings"]
         later = " (then changed)" if any(r.get("changed") for r in run.records) else ""
         names.append(f"run {run.number}: {', '.join(said)}{later}")
     return names

@@ -42,7 +42,7 @@ QUIET = [
 ]
 
 # The controls that stick out of their output to the right, by their classes.
-CUT_OFF = """cell => [...cell.querySelectorAll('.jp-OutputArea .widget-button, .jp-OutputArea .widget-hbox')]
+CUT_OFF = """cell => [...cell.querySelectorAll('.jp-OutputArea .widget-button, .jp-OutputArea .widget-inline-hbox')]
     .filter(box => {
         const area = box.closest('.jp-OutputArea-output').getBoundingClientRect();
         const own = box.getBoundingClientRect();

@@ -86,7 +86,7 @@ def train_live(lab: LabPage, name: str, cell: Locator, times: dict[str, float]) 
     dashboard = cell.locator(".rl-dashboard")
     steps = dashboard.locator(".rl-steps input")
     if steps.count():
-        steps.fill("5000")  # so that it is still running when Stop is pressed
+        steps.fill("500")  # so that it is still running when Stop is pressed
         steps.press("Enter")
         lab.page.wait_for_timeout(1000)  # the empty picture gets a longer axis
     shown = lab.figure(cell)

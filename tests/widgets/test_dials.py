@@ -14,6 +14,7 @@ from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.pairs import DpoConfig
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.dial_tables import DIALS, dials_of
+from rlvr_lab.widgets.words import LiveRun, name_runs
 
 STARTS = {
     "policy-gradient": PolicyGradientConfig(updates_per_batch=2),
@@ -161,3 +162,10 @@ def test_what_has_no_dials_or_panels_is_named() -> None:
         dials_of(PPOConfig(), ["colour"])
     with pytest.raises(ValueError, match="dials: 'length_from' is none of"):
         dials_of(PolicyGradientConfig(), ["length_from"])
+
+
+def test_runs_are_named_by_what_they_differ_in() -> None:
+    runs = [LiveRun(1, "", PPOConfig(seed=1)), LiveRun(2, "", PPOConfig(lam=0.5, seed=2))]
+    assert name_runs(runs) == ["run 1: λ 0.95, seed 1", "run 2: λ 0.5, seed 2"]
+    assert name_runs(runs[:1]) == ["run 1: these settings"]
+    assert Controls(PPOConfig(), {}).preset == ""
