@@ -238,6 +238,7 @@ def _panel(
         plot_curve(records, key, ax, smooth=smooth, style=style, along=panel.along)
     ax.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=5)
     ax.set_ylabel(panel.unit)
+    ax.yaxis.set_major_locator(plots.few_ticks())  # most of the time to draw goes into ticks
     low, high = ax.dataLim.y0, ax.dataLim.y1
     low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
     # Room on top for the marks; a floor of 0 unless the data, as a KL measured by k1, go below it.

@@ -31,6 +31,7 @@ __all__ = [
     "STYLES",
     "axes_or_new",
     "dark",
+    "few_ticks",
     "label_ends",
     "legend_below",
     "new_figure",
@@ -115,7 +116,12 @@ def _tidy(ax: Axes) -> None:
 
 def step_ticks() -> MaxNLocator:
     """Ticks at round numbers of steps."""
-    return MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10])
+
+
+def few_ticks() -> MaxNLocator:
+    """About four ticks."""
+    return MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10])
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

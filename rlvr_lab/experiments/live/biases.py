@@ -42,5 +42,4 @@ STUDY = live_study(
         *("pass_rate", "length", "length_right", "length_wrong"),
         *("exact_length_right", "exact_length_wrong"),
     ),
-    seeds=3,
 )

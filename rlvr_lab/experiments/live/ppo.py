@@ -31,5 +31,4 @@ STUDY = live_study(
         *("pass_rate", "length", "kl", "explained_variance"),
         *("ratio_high", "ratio_outside", "epochs_done"),
     ),
-    seeds=3,
 )
