@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from rlvr_lab.exact.zoo import KINDS, Numbers
@@ -21,6 +22,8 @@ _COLUMNS = (
     ("length", "pull on length\n(1/1000 tokens)", "{:+.1f}"),
     ("clipped", "clipped\ntokens (%)", "{:.0f}"),
 )
+# Numbers stay readable where the mark of ∇J crosses them.
+_HALO = [withStroke(linewidth=2.5, foreground="white")]
 _SCALE = {"length": 1000.0, "clipped": 100.0}
 
 
@@ -86,7 +89,7 @@ def _bars(ax: Axes, values: Sequence[float], form: str) -> None:
         side = -1 if end < 0 else 1
         ax.annotate(
             text, (end, y), (3 * side, 0), textcoords="offset points", va="center",
-            ha="left" if side > 0 else "right", fontsize=8, color=INK,
+            ha="left" if side > 0 else "right", fontsize=8, color=INK, path_effects=_HALO, zorder=5,
         )  # fmt: skip
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
@@ -104,6 +107,7 @@ def _shares(ax: Axes, numbers: Sequence[Numbers], exact: Numbers) -> None:
             if part >= 0.06:
                 ax.text(
                     left[y] + part / 2, y, f"{100 * part:.0f}", ha="center", va="center", fontsize=8, zorder=5,
+                    path_effects=_HALO,
                 )  # fmt: skip
         left = [start + part for start, part in zip(left, parts, strict=True)]
     edge = 0.0
