@@ -72,7 +72,7 @@ def name_runs(runs: Sequence[LiveRun]) -> list[str]:
     differ = {key for key in every if any(s.get(key) != settings[0].get(key) for s in settings)}
     names = []
     for run, values in zip(runs, settings, strict=True):
-        switches = ["average", "divide_by_std"] if run.preset else []
+        switches = [key for key in ("average", "divide_by_std") if run.preset and key in values]
         fields = [*switches, *sorted(differ - set(switches))]
         said = [run.preset] if run.preset else []
         said += [name_setting(key, values.get(key)) for key in fields]

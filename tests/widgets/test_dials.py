@@ -168,4 +168,5 @@ def test_runs_are_named_by_what_they_differ_in() -> None:
     runs = [LiveRun(1, "", PPOConfig(seed=1)), LiveRun(2, "", PPOConfig(lam=0.5, seed=2))]
     assert name_runs(runs) == ["run 1: λ 0.95, seed 1", "run 2: λ 0.5, seed 2"]
     assert name_runs(runs[:1]) == ["run 1: these settings"]
+    assert name_runs([LiveRun(3, "SimPO", DpoConfig())]) == ["run 3: SimPO"]
     assert Controls(PPOConfig(), {}).preset == ""
