@@ -188,7 +188,7 @@ def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected:
     rows = PolicyGradientConfig(
         world="letters", group_size=16, prompts_per_step=len(proxy) // 16, max_new_tokens=12
     )
-    lenses = {"run": Lens(f"this run ({config.optimiser.upper()})", Boxes(), weigh)}
+    lenses = {"run": Lens(f"this run: {config.optimiser.upper()}", Boxes(), weigh)}
     lenses |= algorithm_lenses(rows, (proxy, 16, old, base, mask), config.kl_coef)
     step = InspectedStep(
         state.step + 1,

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rlvr_lab.pictures.style import COLOURS, INK, axes_or_new, new_figure
-from rlvr_lab.training.group_weights import GroupWeights, places, read_group, signed
+from rlvr_lab.training.group_reading import choices, places, read_group
+from rlvr_lab.training.group_weights import GroupWeights, signed
 
 __all__ = ["describe_inspection", "plot_inspection", "plot_places", "plot_strips"]
 
@@ -19,7 +20,7 @@ MOST_WORDS = 16
 
 
 def tint(weight: float, largest: float) -> tuple[float, float, float]:
-    """White for 0, blue for what becomes more likely, orange for what becomes less likely."""
+    """White for 0, blue for what is pushed up, orange for what is pushed down."""
     share = min(1.0, abs(weight) / largest)
     strength = 0.0 if weight == 0 else 0.08 + 0.62 * share
     return tuple(1 - strength * (1 - part) for part in to_rgb(UP if weight > 0 else DOWN))
@@ -148,7 +149,7 @@ def plot_places(groups: Sequence[GroupWeights], good: bool, ax: Axes | None = No
 def plot_inspection(
     group: GroupWeights, other: GroupWeights | None = None, most: int = 8
 ) -> Figure:
-    """A group under one loss, or under two with the difference; below, stopping against going on.
+    """A group under one loss, or under two with the difference; below, stopping against going on, if it was a choice.
 
     Args:
         group: the answers under the first loss.
@@ -159,12 +160,16 @@ def plot_inspection(
     if other is not None:
         shown.append(shown[0].minus(shown[1]))
     rows = len(shown[0].answers)
-    kinds = [good for good in (False, True) if any(a.good is good for a in group.answers)]
-    heights = [0.42 + 0.3 * rows] * len(shown) + [2.1]
+    kinds = [
+        good
+        for good in (False, True)
+        if group.at == "before" and choices([a for a in group.answers if a.good is good])
+    ]
+    heights = [0.42 + 0.3 * rows] * len(shown) + [2.1] * bool(kinds)
     figure, axes = new_figure(len(shown) + 1, 2, height=sum(heights) + 0.3)
     for ax in axes.flat:
         ax.remove()
-    grid = figure.add_gridspec(len(heights), len(kinds), height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), len(kinds) or 1, height_ratios=heights)
     scale = max(one.largest for one in shown[:2])
     for i, one in enumerate(shown):
         plot_strips(one, figure.add_subplot(grid[i, :]), scale)
@@ -182,4 +187,6 @@ def describe_inspection(group: GroupWeights, other: GroupWeights | None = None) 
     said = f"What each token adds to the gradient of {group.title}. {' '.join(read_group(group))}"
     if other is None:
         return said
+    if group.same_as(other):
+        return f"{said} {other.title}: the same weights."
     return f"{said} Beside it {other.title}. {' '.join(read_group(other)[1:])}"

@@ -1,11 +1,12 @@
-"""One group of a kept step as one loss sees it: a line of numbers for each answer, and what they say in words.
+"""One group of a kept step as one loss sees it: a line of numbers for each answer.
 
 All weights here are multiplied by B, the number of answers of the step, so that their size does not depend on it.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import torch
 
 from rlvr_lab.objectives.token_weights import Weights
 from rlvr_lab.training.inspection import InspectedStep
@@ -15,14 +16,10 @@ __all__ = [
     "GroupWeights",
     "equal_total",
     "group_weights",
-    "places",
-    "pulls_on_length",
-    "read_group",
+    "nouns",
     "signed",
 ]
 
-SAME = 0.05
-"""Two weights that differ by less than this share are called equal."""
 NOUNS = {
     "right": ("correct", "incorrect"),
     "chosen": ("chosen", "rejected"),
@@ -43,6 +40,7 @@ class AnswerWeights:
         good: whether it is correct.
         verdict, reward: of the verifier and of the run.
         advantage: mean over the trained tokens; nan where the loss has none.
+        before, after: log π of each word before and after the update; empty where it was not kept.
     """
 
     row: int
@@ -55,6 +53,8 @@ class AnswerWeights:
     verdict: str
     reward: float
     advantage: float
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -81,6 +81,8 @@ class GroupWeights:
         prompt: the question.
         answers: of the group.
         good, bad: what a good answer and another one are called.
+        at: the moment of the weights, ``before`` the update or ``after`` it.
+        own: whether they are those of the run's own update, so that its effect can be told beside them.
     """
 
     title: str
@@ -88,6 +90,13 @@ class GroupWeights:
     answers: list[AnswerWeights]
     good: str = "correct"
     bad: str = "incorrect"
+    at: str = "before"
+    own: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether every weight is 0."""
+        return not any(w for a in self.answers for w in a.weights)
 
     @property
     def largest(self) -> float:
@@ -112,6 +121,14 @@ class GroupWeights:
             chosen += [kind[i] for i in sorted(set(places))]
         return replace(self, answers=chosen)
 
+    def same_as(self, other: "GroupWeights") -> bool:
+        """Whether the weights are equal, up to rounding."""
+        close = 1e-5 * max(self.largest, other.largest)
+        pairs = zip(self.answers, other.answers, strict=True)
+        return all(
+            abs(x - y) <= close for a, b in pairs for x, y in zip(a.weights, b.weights, strict=True)
+        )
+
     def minus(self, other: "GroupWeights") -> "GroupWeights":
         """The same answers with the difference of the weights."""
         answers = [
@@ -126,7 +143,14 @@ class GroupWeights:
         return replace(self, answers=answers)
 
 
-def group_weights(step: InspectedStep, weights: Weights, group: int, title: str) -> GroupWeights:
+def nouns(step: InspectedStep) -> tuple[str, str]:
+    """What a good answer of this step is called, and another one."""
+    return next((NOUNS[v] for v in step.verdicts if v in NOUNS), NOUNS["right"])
+
+
+def group_weights(
+    step: InspectedStep, weights: Weights, group: int, title: str, at: str = "before"
+) -> GroupWeights:
     """The answers of one group under one loss.
 
     Raises:
@@ -151,97 +175,14 @@ def group_weights(step: InspectedStep, weights: Weights, group: int, title: str)
                 step.verdicts[row],
                 float(step.rewards[row]),
                 float(of_mask.mean()) if len(of_mask) else math.nan,
+                step.before[row][real].tolist(),
+                [] if step.after is None else step.after[row][real].tolist(),
             )
         )
     answers.sort(key=lambda a: (a.good, a.length))
-    said = next((NOUNS[v] for v in step.verdicts if v in NOUNS), NOUNS["right"])
-    return GroupWeights(title, step.prompts[group], answers, *said)
-
-
-def pulls_on_length(answers: Sequence[AnswerWeights]) -> tuple[float, float] | None:
-    """Mean weight of the tokens that end an answer, and of those that go on; None if one of them is missing.
-
-    If a token that ends an answer loses more than one that goes on, the policy stops later.
-    """
-    both = ([], [])
-    for answer in answers:
-        for weight, trained, ends in zip(answer.weights, answer.trained, answer.ends, strict=True):
-            if trained:
-                both[not ends].append(weight)
-    if not both[0] or not both[1]:
-        return None
-    return sum(both[0]) / len(both[0]), sum(both[1]) / len(both[1])
-
-
-def places(answers: Sequence[AnswerWeights]) -> list[tuple[list[float], list[float]]]:
-    """For each place of a trained token: the weights of the answers that stop there, and of those that go on."""
-    found = [([], []) for _ in range(max((a.length for a in answers), default=0))]
-    for answer in answers:
-        flags = zip(answer.weights, answer.trained, answer.ends, strict=True)
-        of_trained = [(weight, ends) for weight, trained, ends in flags if trained]
-        for place, (weight, ends) in enumerate(of_trained):
-            found[place][not ends].append(weight)
-    return found
-
-
-def read_group(group: GroupWeights) -> list[str]:
-    """What the numbers say, in sentences computed from them."""
-    found = [_counted(group)]
-    for good in (False, True):
-        kind = [a for a in group.answers if a.good is good and abs(a.per_token) > 1e-12]
-        if len(kind) > 1 and len({a.per_token > 0 for a in kind}) == 1:
-            found += [*_per_token(kind, group.named(good)), *_lengths(kind, group.named(good))]
-    return found
-
-
-def _counted(group: GroupWeights) -> str:
-    right, count = sum(a.good for a in group.answers), len(group.answers)
-    said = f"{right} of {count} answers {'is' if right == 1 else 'are'} {group.good}."
-    if all(w == 0 for a in group.answers for w in a.weights):
-        said += " Every weight is 0: this group is silent."
-    return said
-
-
-def _per_token(kind: list[AnswerWeights], noun: str) -> list[str]:
-    short, long = min(kind, key=lambda a: a.length), max(kind, key=lambda a: a.length)
-    if short.length == long.length:
-        return []
-    way = "up" if short.per_token > 0 else "down"
-    times = short.per_token / long.per_token
-    size = "as hard as" if abs(times - 1) <= SAME else f"{times:.2g} × as hard as"
-    return [
-        f"A token of the {short.length}-token {noun} answer is pushed {way} {size} a token of the "
-        f"{long.length}-token one ({_exact(short.per_token)} and {_exact(long.per_token)})."
-    ]
-
-
-def _lengths(kind: list[AnswerWeights], noun: str) -> list[str]:
-    found = pulls_on_length(kind)
-    if found is None or len({a.length for a in kind}) == 1:
-        return []
-    stop, go = found
-    way = "longer" if stop < go else "shorter"
-    start, end = f"{noun.capitalize()} answers: ", f"This pulls towards {way} {noun} answers."
-    largest = max(abs(stop), abs(go))
-    numbers = f"{signed(stop, largest)} and {signed(go, largest)}"
-    if abs(stop - go) <= SAME * largest:
-        return [
-            f"{start}stopping and going on get about the same ({numbers} on average). The length is not pulled."
-        ]
-    if stop * go <= 0:
-        return [f"{start}stopping and going on get {numbers} on average. {end}"]
-    push = "up" if stop > 0 else "down"
-    return [
-        f"{start}stopping is pushed {push} {stop / go:.2g} × as hard as going on ({numbers} on average). {end}"
-    ]
-
-
-def _exact(value: float) -> str:
-    return signed(value, value)
-
-
-def _tokens(answer: AnswerWeights) -> str:
-    return "1 token" if answer.length == 1 else f"{answer.length} tokens"
+    run = step.weigh(next(iter(step.lenses))).total
+    own = at == "before" and torch.allclose(total, run, rtol=1e-4, atol=0.0)
+    return GroupWeights(title, step.prompts[group], answers, *nouns(step), at, own)
 
 
 def signed(value: float, scale: float = 1.0) -> str:
@@ -254,7 +195,7 @@ def signed(value: float, scale: float = 1.0) -> str:
         return "0" if value == 0 else "–"
     digits = min(7, max(0, 1 - math.floor(math.log10(max(abs(scale), 1e-9))) + (abs(scale) >= 1)))
     text = f"{value:+.{digits}f}"
-    return (text if float(text) else text[0] + "0").replace("-", "−")
+    return (text if float(text) else "0").replace("-", "−")
 
 
 def equal_total(weights: Weights, other: Weights) -> float:

@@ -149,7 +149,7 @@ def _own_title(config: PolicyGradientConfig) -> str:
     rows = [
         n for n, row in PRESETS.items() if all(getattr(row, k) == getattr(config, k) for k in fixed)
     ]
-    return f"this run ({TITLES[rows[0]]})" if rows else "this run"
+    return f"this run: {TITLES[rows[0]]}" if rows else "this run"
 
 
 def _given(experience: Experience) -> Given:
@@ -201,7 +201,7 @@ def _(config: PPOConfig, state: TrainState, experience: Experience) -> Inspected
     bare = "none" if config.whiten_advantages == "minibatch" else "minibatch"
     bare_title = "advantages not whitened" if bare == "none" else "advantages whitened"
     lenses = {
-        OWN: lens("this run (PPO)", config),
+        OWN: lens("this run: PPO", config),
         "other whitening": lens(f"PPO, {bare_title}", replace(config, whiten_advantages=bare)),
     }
     beta = state.numbers["kl_coef"]
@@ -223,7 +223,7 @@ def _(config: TRPOConfig, state: TrainState, experience: Experience) -> Inspecte
         return -surrogate_gain(log_ratio, advantages[:, None], mask)
 
     wide = advantages[:, None].expand(mask.shape)
-    lenses = {OWN: _token_lens("this run (TRPO)", loss, wide, mask)}
+    lenses = {OWN: _token_lens("this run: TRPO", loss, wide, mask)}
     lenses |= algorithm_lenses(config, _given(experience), 0.0)
     note = "These are the weights of the surrogate; TRPO multiplies its gradient by the inverse Fisher matrix."
     return sampled_step(config, state, experience, lenses, note)
@@ -260,7 +260,7 @@ def _(config: DpoConfig, state: TrainState, experience: Tensor) -> Inspected:
         return Lens(title, boxes, weigh)
 
     titles = {name: name.replace("_", "-").upper() for name in PAIR_OBJECTIVES}
-    lenses = {OWN: lens(config.loss, f"this run ({titles[config.loss]})")}
+    lenses = {OWN: lens(config.loss, f"this run: {titles[config.loss]}")}
     lenses |= {name: lens(name, title) for name, title in titles.items()}
     before = score()
     good = torch.tensor([True, False]).repeat(count)

@@ -17,9 +17,16 @@ from matplotlib.figure import Figure
 from rlvr_lab.objectives.token_weights import Weights
 from rlvr_lab.pictures.inspection import describe_inspection, plot_inspection
 from rlvr_lab.pictures.style import show
-from rlvr_lab.training.group_weights import GroupWeights, equal_total, group_weights
+from rlvr_lab.training.group_reading import teaching_group
+from rlvr_lab.training.group_weights import GroupWeights, equal_total, group_weights, nouns
 from rlvr_lab.training.inspection import Boxes, InspectedStep
-from rlvr_lab.widgets.inspector_html import answer_html, group_html, places_html, sentences_html
+from rlvr_lab.widgets.inspector_html import (
+    answer_html,
+    group_html,
+    places_html,
+    said_html,
+    sentences_html,
+)
 from rlvr_lab.widgets.live_figures import Panel
 
 __all__ = ["StepInspector"]
@@ -29,11 +36,11 @@ _NOTHING = "nothing"
 PAUSE = 0.4
 """Seconds between the tables and the picture of what they show."""
 _TOOLTIPS = {
-    "step": "A step of the run: the first, some in between, and the latest.",
+    "step": "The steps that were kept: the first, then every k-th, and the latest.",
     "group": "G answers to one question, which are compared with one another.",
     "at": (
         "Before the update the policy is the one that sampled, so every ratio is 1. After it the ratios have moved: "
-        "these weights are what one more pass over the batch would use."
+        "these weights are what one more pass over the batch would use, which this run does not make."
     ),
     "loss": "The same batch under another loss, each with its own advantage, ratio, clip and average.",
     "by_length": "On: each answer is divided by its own length. Off: by a constant.",
@@ -48,7 +55,7 @@ class StepInspector:
 
     Args:
         steps: the kept steps, or a function that returns them (``StepKeeper().steps`` of a run that goes on).
-        group: which group is shown first.
+        group: which group is shown; by default, for each step, the one that shows most.
         loss: name of the first loss; by default the run's own.
         other: name of a loss to compare with.
     """
@@ -56,7 +63,7 @@ class StepInspector:
     def __init__(
         self,
         steps: Sequence[InspectedStep] | Callable[[], Sequence[InspectedStep]],
-        group: int = 0,
+        group: int | None = None,
         loss: str = "run",
         other: str = _NOTHING,
     ) -> None:
@@ -64,13 +71,15 @@ class StepInspector:
         self._read = steps if callable(steps) else lambda: steps
         self._steps: dict[int, InspectedStep] = {}
         self._quiet = False
+        self._kept_group = group
         self._handle: Any = None
         self._drawing = threading.Lock()
         self._wanted: tuple[GroupWeights, GroupWeights | None] | None = None
         self._thread: threading.Thread | None = None
         self._build()
         self.refresh()
-        self._choose({"group": group, "loss": loss, "other": other})
+        chosen = {} if group is None else {"group": group}
+        self._choose(chosen | {"loss": loss, "other": other})
 
     def _build(self) -> None:
         self.controls: dict[str, W.ValueWidget] = {
@@ -84,7 +93,7 @@ class StepInspector:
             "by_length": W.Checkbox(description="normalise by length", indent=False, **_WIDE),
             "by_std": W.Checkbox(description="divide by std", indent=False, **_WIDE),
             "other": W.Dropdown(description="compare with", **_WIDE),
-            "answer": W.Dropdown(description="open", **_WIDE),
+            "answer": W.Dropdown(description="open an answer", **_WIDE),
         }
         for name, widget in self.controls.items():
             widget.tooltip = _TOOLTIPS[name]
@@ -125,6 +134,7 @@ class StepInspector:
         self._quiet = True
         self.controls["step"].options = [(f"{number}", number) for number in self._steps]
         self.controls["step"].value = max(self._steps, default=None)
+        self.controls["step"].description = _kept_steps(list(self._steps))
         self._quiet = False
         self._new_step()
 
@@ -136,22 +146,23 @@ class StepInspector:
 
     def groups(self) -> tuple[GroupWeights, GroupWeights | None]:
         """The chosen group under the first loss, and under the second one if there is one."""
-        first, group = self.weights(), self.controls["group"].value
-        mine = group_weights(self.step, first, group, self._title())
+        first, group, at = self.weights(), self.controls["group"].value, self.controls["at"].value
+        mine = group_weights(self.step, first, group, self._title(), at)
         name = self.controls["other"].value
         if name == _NOTHING:
             return mine, None
         second = self.weights("other")
         factor = equal_total(first, second)
-        theirs = group_weights(self.step, second, group, self.step.lenses[name].title)
-        title = f"{theirs.title} × {factor:.2g}" if abs(factor - 1) > 0.005 else theirs.title
+        theirs = group_weights(self.step, second, group, self.step.lenses[name].title, at)
+        scaled = f" (scaled by {factor:.2g})" if abs(factor - 1) > 0.005 else ""
+        title = theirs.title + scaled
         return mine, replace(theirs.times(factor), title=title)
 
     def _title(self) -> str:
         lens, c = self.step.lenses[self.controls["loss"].value], self.controls
         changes = [
             f"{'with' if c[box].value else 'without'} {word}"
-            for box, word in (("by_length", "1/|o|"), ("by_std", "std"))
+            for box, word in (("by_length", "1/|o|"), ("by_std", "division by std"))
             if getattr(lens.boxes, box) is not None and c[box].value != getattr(lens.boxes, box)
         ]
         return f"{lens.title}, {', '.join(changes)}" if changes else lens.title
@@ -184,11 +195,12 @@ class StepInspector:
             return
         if change["owner"] is self.controls["step"]:
             self._new_step()
-        elif change["owner"] is self.controls["loss"]:
+            return
+        if change["owner"] is self.controls["group"]:
+            self._kept_group = change["new"]
+        if change["owner"] is self.controls["loss"]:
             self._set_boxes()
-            self._draw()
-        else:
-            self._draw()
+        self._draw()
 
     def _options(self, name: str, options: list[tuple[str, Any]], usual: Any) -> None:
         """New options; the value stays if it is still there."""
@@ -199,7 +211,7 @@ class StepInspector:
     def _new_step(self) -> None:
         step = self.step
         if step is None:
-            self.words.value = sentences_html(["No step is kept yet: press Run first."])
+            self.words.value = said_html("No step is kept yet: press Run first.")
             self.group.value = self.answer.value = ""
             return
         self._quiet = True
@@ -208,11 +220,19 @@ class StepInspector:
         self._options("loss", lenses, next(iter(step.lenses)))
         self._options("other", [(_NOTHING, _NOTHING), *lenses], _NOTHING)
         good = [int(step.good[list(step.rows(g))].sum()) for g in range(step.groups)]
+        differ, noun = len(set(step.prompts)) > 1, nouns(step)[0]
         names = [
-            (f"{g + 1} of {step.groups}: {prompt}  (✓ {good[g]} of {step.group_size})", g)
+            (
+                f"{g + 1} of {step.groups}{f': {prompt}' * differ} ({good[g]} of {step.group_size} {noun})",
+                g,
+            )
             for g, prompt in enumerate(step.prompts)
         ]
         self._options("group", names, 0)
+        wanted = self._kept_group
+        if wanted is None or wanted >= step.groups:
+            wanted = teaching_group(step)
+        self.controls["group"].value = wanted
         if step.after is None:
             self.controls["at"].value = "before"
         self.controls["at"].disabled = step.after is None
@@ -241,16 +261,23 @@ class StepInspector:
         ]
         self._options("answer", names, mine.answers[0].row)
         self._quiet = False
-        self.words.value = sentences_html(
-            [mine, theirs] if theirs else [mine], step, self.controls["at"].value
-        )
-        self.group.value = group_html(mine, theirs) + places_html(
-            [mine, theirs] if theirs else [mine]
-        )
-        first, second = self.weights(), None
-        if theirs is not None:
-            second = self.weights("other").times(equal_total(first, self.weights("other")))
-        self.answer.value = answer_html(step, first, self.controls["answer"].value, second)
+        both = [mine, theirs] if theirs else [mine]
+        self.words.value = sentences_html(both, step)
+        silent = all(one.silent for one in both)
+        self.controls["answer"].layout.display = "none" if silent else ""
+        if silent:
+            self.group.value = self.answer.value = ""
+        else:
+            shown = None if theirs is None or mine.same_as(theirs) else theirs
+            where = places_html([mine, shown] if shown else [mine])
+            self.group.value = where + group_html(mine, shown)
+            first, second = self.weights(), None
+            if shown is not None:
+                second = self.weights("other").times(equal_total(first, self.weights("other")))
+            largest = max(one.largest for one in both if not one.silent)
+            self.answer.value = answer_html(
+                step, first, self.controls["answer"].value, second, largest
+            )
         if self._handle is not None:
             self._redraw(mine, theirs)
 
@@ -273,3 +300,9 @@ class StepInspector:
                     return
             picture = show(plot_inspection(*wanted), describe_inspection(*wanted))
             self._handle.update(picture)
+
+
+def _kept_steps(numbers: list[int]) -> str:
+    """How the drop-down of steps is called, with how often a step was kept."""
+    apart = numbers[1] - numbers[0] if len(numbers) > 2 else 1
+    return f"step (every {apart}th, and the latest)" if apart > 3 else "step"

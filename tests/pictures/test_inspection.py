@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgb
 
 from rlvr_lab.pictures import inspection
 from rlvr_lab.pictures.style import COLOURS, show
-from rlvr_lab.training.group_weights import read_group
+from rlvr_lab.training.group_reading import read_group
 from tests.pictures.test_plots import texts, words_outside
 from tests.training.test_group_weights import answer, by_length
 
@@ -61,6 +61,18 @@ def test_the_picture_is_whole_and_said_in_words(two: bool) -> None:
     assert len(figure.axes) == (3 if not two else 5)
     words = inspection.describe_inspection(group, other if two else None)
     assert all(sentence in words for sentence in read_group(group))
-    assert ("not pulled" in words) == two
+    assert ("Nothing pulls" in words) == two
     assert show(figure, words).alt == words
     assert words_outside(figure) == []
+
+
+def test_where_stopping_is_no_choice_it_is_not_drawn() -> None:
+    group = by_length(True)
+    for one in group.answers:
+        one.before[-1] = -0.001
+    assert len(inspection.plot_inspection(group).axes) == 1
+
+
+def test_equal_weights_are_called_equal() -> None:
+    words = inspection.describe_inspection(by_length(True), by_length(True))
+    assert words.endswith("GRPO: the same weights.")

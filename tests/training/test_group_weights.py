@@ -9,9 +9,7 @@ from rlvr_lab.training.group_weights import (
     GroupWeights,
     equal_total,
     group_weights,
-    places,
-    pulls_on_length,
-    read_group,
+    nouns,
     signed,
 )
 from rlvr_lab.training.loop import train
@@ -30,16 +28,28 @@ def kept(**changes):
     return keeper.steps[0]
 
 
-def answer(length: int, weight: float, good: bool, ended: bool = True) -> AnswerWeights:
+STOP = 0.2
+"""π(⟨end⟩) at each place."""
+
+
+def answer(
+    length: int,
+    weight: float,
+    good: bool,
+    ended: bool = True,
+    reward: float | None = None,
+    stop: float = STOP,
+) -> AnswerWeights:
     """An answer whose first word the environment wrote."""
     ends = [False] * length + [ended]
     weights = [0.0] + [weight] * length
     flags = [False] + [True] * length
-    words = ["wrong"] + ["hmm"] * (length - 1) + ["⟨end⟩"]
+    words = ["wrong"] + ["hmm"] * (length - 1) + ["⟨end⟩" if ended else "hmm"]
     clipped = [False] * (length + 1)
-    reason = "right" if good else "wrong"
+    reason, reward = "right" if good else "wrong", float(good) if reward is None else reward
+    before = [0.0] + [math.log(stop if end else 1 - stop) for end in ends[1:]]
     return AnswerWeights(
-        0, words, weights, flags, ends, clipped, good, reason, float(good), 2 * good - 1.0
+        0, words, weights, flags, ends, clipped, good, reason, reward, 2 * good - 1.0, before
     )
 
 
@@ -66,60 +76,17 @@ def test_a_group_is_sorted_and_its_weights_are_those_of_the_loss_times_b() -> No
             assert one.length == int(step.mask[one.row].sum())
             assert one.verdict == ("right" if one.good else "wrong")
             assert one.reward == float(one.good)
+            assert one.before == step.before[one.row][real].tolist()
+            assert one.after == step.after[one.row][real].tolist()
             # under 1/|o| the whole answer gets A, whatever its length
             assert one.whole == pytest.approx(one.advantage, rel=1e-5)
             assert one.per_token == pytest.approx(one.advantage / one.length, rel=1e-5)
             assert sum(one.ends) == (len(one.words) < 12 or one.words[-1] == "⟨end⟩")
+        assert group.own and nouns(step) == (group.good, group.bad) == ("correct", "incorrect")
+        assert not group_weights(step, step.weigh("dr-grpo"), number, "x").own or group.silent
+        assert not group_weights(step, weights, number, "x", "after").own
     with pytest.raises(IndexError, match="has 3, got 3"):
         group_weights(step, weights, 3, "GRPO")
-
-
-def test_places_and_pulls_are_means_over_answers() -> None:
-    bad = [a for a in by_length(True).answers if not a.good]
-    there = places(bad)
-    assert len(there) == 10
-    assert there[0] == ([-1.0], [-0.25, -0.1])
-    assert there[3] == ([-0.25], [-0.1])
-    stop, go = pulls_on_length(bad)
-    assert stop == pytest.approx(-(1 + 0.25 + 0.1) / 3)
-    assert go == pytest.approx(-(3 * 0.25 + 9 * 0.1) / 12)
-    assert pulls_on_length([answer(1, 1.0, True)]) is None
-    assert pulls_on_length([answer(3, 1.0, True, ended=False)]) is None
-
-
-def test_the_sentences_say_what_divides_by_length_and_what_does_not() -> None:
-    divided, constant = (
-        " ".join(read_group(by_length(True))),
-        " ".join(read_group(by_length(False))),
-    )
-    assert "2 of 5 answers are correct." in divided
-    assert "A token of the 1-token incorrect answer is pushed down 10 × as hard" in divided
-    assert "a token of the 10-token one (−1.00 and −0.10)" in divided
-    assert (
-        "stopping is pushed down 3.3 × as hard as going on (−0.45 and −0.14 on average)" in divided
-    )
-    assert "towards longer incorrect answers" in divided
-    assert "A token of the 2-token correct answer is pushed up 2 × as hard" in divided
-    assert "towards shorter correct answers" in divided
-    assert "pushed down as hard as a token of the 10-token one" in constant
-    assert constant.count("The length is not pulled.") == 2
-    assert "longer" not in constant and "shorter" not in constant
-
-
-def test_a_silent_group_says_so_and_nothing_else() -> None:
-    silent = GroupWeights("GRPO", "?", [answer(n, 0.0, False) for n in (1, 3)])
-    assert read_group(silent) == [
-        "0 of 2 answers are correct. Every weight is 0: this group is silent."
-    ]
-    assert silent.largest == 1.0
-
-
-def test_stopping_against_going_on_with_opposite_signs() -> None:
-    one, two = answer(2, -0.2, False), answer(4, -0.3, False)
-    two.weights[1] = two.weights[2] = two.weights[3] = 0.9
-    two.weights[4] = -3.1  # its mean stays negative
-    said = " ".join(read_group(GroupWeights("GRPO", "?", [one, two])))
-    assert "stopping and going on get −1.65 and +0.62 on average. This pulls towards longer" in said
 
 
 def test_some_answers_stand_for_all_of_them() -> None:
@@ -139,6 +106,8 @@ def test_a_difference_and_a_multiple() -> None:
     minus = group.minus(doubled)
     assert minus.answers[0].weights == [0.0, -0.5]
     assert minus.title == "GRPO − GRPO"
+    assert group.same_as(by_length(True)) and not group.same_as(other)
+    assert not group.silent and group.times(0.0).silent
 
 
 def test_two_losses_get_the_same_total() -> None:
@@ -154,7 +123,7 @@ def test_numbers_keep_their_sign() -> None:
         "+0.50",
         "−0.50",
         "0",
-        "+0",
+        "0",
         "–",
     ]
     assert signed(-12.3, 10) == "−12.3" or signed(-12.3, 10) == "−12"

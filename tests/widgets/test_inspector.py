@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+from rlvr_lab.training.group_reading import FORMAT, choices, teaching_group
+from rlvr_lab.training.group_weights import signed
 from rlvr_lab.training.inspection import Boxes, InspectedStep
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
@@ -82,7 +84,7 @@ def test_it_opens_with_the_latest_step_and_the_runs_own_loss(steps: list[Inspect
     assert inspector.controls["by_length"].value and inspector.controls["by_std"].value
     assert torch.equal(shown_weights(inspector), steps[-1].weigh("run").total)
     titles = [title for title, _ in inspector.controls["loss"].options]
-    assert titles[0] == "this run (GRPO)"
+    assert titles[0] == "this run: GRPO"
     assert len(titles) == 1 + len(PRESETS)
 
 
@@ -122,7 +124,10 @@ def test_step_group_moment_and_answer_choose_what_is_shown(steps) -> None:
     row = inspector.controls["answer"].options[2][1]
     inspector.controls["answer"].value = row
     assert row in steps[1].rows(1)
-    assert inspector.answer.value == answer_html(steps[1], steps[1].weigh("run", at="after"), row)
+    mine, _ = inspector.groups()
+    assert inspector.answer.value == answer_html(
+        steps[1], steps[1].weigh("run", at="after"), row, largest=mine.largest
+    )
     assert "one more pass" in inspector.words.value
 
 
@@ -137,9 +142,11 @@ def test_a_second_loss_stands_beside_the_first_with_the_difference(steps) -> Non
         assert other.weights == pytest.approx(
             (12 * factor * second[one.row][real]).tolist(), abs=1e-6
         )
-    assert theirs.title.startswith("Dr. GRPO × ")
-    assert inspector.group.value.count("difference:") == 6
-    assert inspector.group.value.startswith(group_html(mine, theirs))
+    assert theirs.title.startswith("Dr. GRPO (scaled by ")
+    page = group_html(mine, theirs)
+    assert page.count("difference:") == len(Tables(page).tables[0]) - 1
+    assert inspector.group.value == places_html([mine, theirs]) + page
+    assert "push equally hard in total" in inspector.words.value
     head, *rows = Tables(inspector.answer.value).tables[0]
     assert head[-3:] == ["weight × B", "second loss", "difference"]
     for cells in rows[1:]:
@@ -152,17 +159,27 @@ def test_the_tables_hold_the_numbers_behind_the_colours(steps) -> None:
     step = steps[-1]
     inspector = StepInspector(steps)
     weights, (mine, _) = step.weigh("run"), inspector.groups()
-    page = Tables(inspector.group.value)
-    assert page.scopes[:7] == ["col"] * 7 and set(page.scopes) == {"col", "row"}
+    page = Tables(group_html(mine))
+    assert page.scopes[:2] == ["col"] * 2 and set(page.scopes) == {"col", "row"}
     head, *rows = page.tables[0]
-    assert len(rows) == 6 and len(page.captions) == 2
-    for cells, one in zip(rows, mine.answers, strict=True):
-        assert one.verdict in cells[0] and ("✓" in cells[0]) == one.good
-        assert [number(c) for c in cells[1:6]] == pytest.approx(
-            [one.reward, one.advantage, one.length, one.per_token, one.whole], abs=6e-3
+    shown = list(mine.answers)
+    for name, cells in rows:
+        count = re.search(r"(\d+) equal answers", cells)
+        same, shown = (
+            shown[: int(count[1]) if count else 1],
+            shown[int(count[1]) if count else 1 :],
         )
-        for word in one.words:
-            assert word in cells[6]
+        for one in same:
+            assert one.verdict in name and ("✓" in name) == one.good
+            assert (
+                f"reward {one.reward:g} · advantage {signed(one.advantage)} · {one.length} token"
+                in cells
+            )
+            assert f"{signed(one.per_token, mine.largest)} per token" in cells
+            assert f"{signed(one.whole, mine.largest)} in all" in cells
+            assert all(word in cells for word in one.words)
+            assert ("cut off at the limit" in cells) == (not any(one.ends))
+    assert shown == []
     row = mine.answers[0].row
     page = Tables(answer_html(step, weights, row))
     head, *rows = page.tables[0]
@@ -173,20 +190,88 @@ def test_the_tables_hold_the_numbers_behind_the_colours(steps) -> None:
         values = [
             step.before[row, t], step.after[row, t], step.after[row, t] - step.before[row, t],
             (step.after - step.old)[row, t].exp(), weights.advantages[row, t], weights.factor[row, t],
-            12 * weights.average[row, t], 12 * weights.policy[row, t], 12 * weights.kl[row, t],
+            1 / mine.answers[0].length, 12 * weights.policy[row, t], 12 * weights.kl[row, t],
             12 * weights.total[row, t],
         ]  # fmt: skip
-        said = [number(cell.replace(" clipped", "")) for cell in cells[1:]]
+        said = [number(cell.split("=")[-1].replace(" clipped", "")) for cell in cells[1:]]
         assert said == pytest.approx([float(v) for v in values], abs=6e-3)
     assert "written by the environment" in rows[0][1]
 
 
 def test_the_places_table_counts_answers(steps) -> None:
-    mine, _ = StepInspector(steps).groups()
-    head, *rows = Tables(places_html([mine])).tables[0]
+    mine, _ = StepInspector(steps[:1]).groups()
+    free = [g for g in (False, True) if choices([a for a in mine.answers if a.good is g])]
+    assert free
+    page = Tables(places_html([mine]))
+    head, *rows = page.tables[0]
     counted = sum(int(n) for row in rows for n in re.findall(r"\((\d+)\)", " ".join(row)))
-    assert counted == sum(min(a.length, 10) for a in mine.answers)
-    assert len(head) == 1 + 2 * len({a.good for a in mine.answers})
+    assert counted == sum(min(a.length, 10) for a in mine.answers if a.good in free)
+    assert len(head) == 1 + 2 * len(free)
+    assert "first" not in page.captions[0]
+    longest = max(a.length for a in mine.answers if a.good in free)
+    cut = Tables(places_html([mine], most=2))
+    assert len(cut.tables[0]) == 3 and f"first 2 of {longest} places" in cut.captions[0]
+    assert places_html([replace(mine, at="after")]) == ""
+
+
+def test_two_losses_of_one_kind_stand_side_by_side(steps) -> None:
+    both = StepInspector(steps[:1], other="dr-grpo").groups()
+    head = Tables(places_html(both)).tables[0][0]
+    kinds = [name.split(":")[0] for name in head[1:]]
+    assert kinds == sorted(kinds, reverse=True) and len(set(head)) == len(head)
+
+
+def test_all_tables_have_one_colour_scale(steps) -> None:
+    inspector = StepInspector(steps)
+    mine, _ = inspector.groups()
+    longest = max(mine.answers, key=lambda a: a.length)
+    inspector.controls["answer"].value = longest.row
+    weight = longest.weights[longest.trained.index(True)]
+    assert f"background:{tint(weight, mine.largest)}" in inspector.answer.value
+    assert f"background:{tint(weight, mine.largest)}" in inspector.group.value
+
+
+def test_it_opens_on_a_group_that_teaches(steps) -> None:
+    silent = replace(
+        steps[-1],
+        rewards=steps[-1].rewards.clone().index_fill_(0, torch.tensor(steps[-1].rows(0)), 0.0),
+    )
+    assert StepInspector([silent]).controls["group"].value == teaching_group(silent) == 1
+    inspector = StepInspector(
+        [silent], group=0
+    )  # the lens of the step still has the stored rewards
+    assert inspector.controls["group"].value == 0
+
+
+def test_a_silent_group_is_one_sentence_without_tables() -> None:
+    keeper = StepKeeper()
+    list(
+        train(replace(CONFIG, steps=1, kl_coef=0.0, group_size=2, prompts_per_step=8), watch=keeper)
+    )
+    (step,) = keeper.steps
+    rewards = step.rewards.view(-1, 2)
+    silent = int((rewards[:, 0] == rewards[:, 1]).nonzero()[0])
+    inspector = StepInspector([step])
+    assert (
+        inspector.group.value and rewards[inspector.controls["group"].value].unique().numel() == 2
+    )
+    inspector.controls["group"].value = silent
+    assert "All rewards are equal, so every weight is 0." in inspector.words.value
+    assert inspector.group.value == inspector.answer.value == ""
+    assert inspector.controls["answer"].layout.display == "none"
+
+
+def test_a_loss_that_changes_nothing_is_called_the_same(steps) -> None:
+    inspector = StepInspector(steps, other="gspo")
+    assert "Same weights as this run: GRPO before the update." in inspector.words.value
+    assert "difference" not in inspector.group.value + inspector.answer.value
+    assert FORMAT not in inspector.words.value  # the laboratory has no format
+
+
+def test_a_group_of_equal_prompts_is_named_by_its_answers(steps) -> None:
+    names = [name for name, _ in StepInspector(steps).controls["group"].options]
+    good = [int(steps[-1].good[list(steps[-1].rows(g))].sum()) for g in (0, 1)]
+    assert names == [f"{g + 1} of 2 ({good[g]} of 6 correct)" for g in (0, 1)]
 
 
 def test_what_a_model_wrote_is_never_markup(steps) -> None:
@@ -245,7 +330,7 @@ def test_the_stored_page_shows_a_picture_that_follows_the_controls(steps, monkey
     inspector.show()
     panel, picture = frames
     assert repr(panel).startswith("[Controls.")
-    assert "this run (GRPO)" in picture.alt
+    assert "this run: GRPO" in picture.alt
     inspector.controls["loss"].value = "dr-grpo"
     deadline = time.monotonic() + 30
     while len(frames) < 3 and time.monotonic() < deadline:
