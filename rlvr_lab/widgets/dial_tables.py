@@ -87,7 +87,7 @@ TRPO = (
         "max_kl",
         "limit δ",
         "δ: the largest mean KL per token that a step may cause, in nats.",
-        [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2],
+        [0.001, 0.005, 0.01, 0.02, 0.05, 0.08, 0.2],
     ),
     tick(
         "natural",

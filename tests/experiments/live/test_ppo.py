@@ -18,7 +18,7 @@ CHANGED = {
     "λ = 0": ["lam: 0.95 -> 0.0"],
     "λ = 1": ["lam: 0.95 -> 1.0"],
     "γ = 0.8": ["gamma: 1.0 -> 0.8"],
-    "1 epochs": ["epochs: 2 -> 1"],
+    "1 epoch": ["epochs: 2 -> 1"],
     "4 epochs": ["epochs: 2 -> 4"],
     "advantages not whitened": ["whiten_advantages: minibatch -> none"],
     "rewards whitened": ["whiten_rewards: False -> True"],
