@@ -72,8 +72,9 @@ def test_only_equal_rewards_are_compared(other: float) -> None:
 
 
 def test_of_several_rewards_the_one_with_the_widest_spread_is_named() -> None:
-    bad = [answer(n, -1 / n, False, reward=r) for n, r in ((1, 0.0), (2, 0.0), (3, 0.1), (9, 0.1))]
-    assert "a 3-token incorrect answer with reward 0.1 is pushed down 3 times as hard" in said(*bad)
+    pairs = ((1, 0.1), (2, 0.0), (4, 0.0), (9, 0.1), (12, 0.0))
+    bad = [answer(n, -1 / n, False, reward=r) for n, r in pairs]
+    assert "a 2-token incorrect answer with reward 0 is pushed down 6 times as hard" in said(*bad)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,11 @@ def test_a_group_that_teaches_is_chosen() -> None:
     lengths[8:16:2], lengths[16] = 9, 3
     mask = torch.arange(12)[None] < lengths[:, None]
     assert teaching_group(replace(made, mask=mask)) == 2
+    lengths = torch.ones(24, dtype=torch.long)
+    lengths[9], lengths[16] = 9, 3  # an incorrect answer of group 1, alone with its reward
+    mask, rewards = torch.arange(12)[None] < lengths[:, None], good.float()
+    rewards[9] = 0.1
+    assert teaching_group(replace(made, mask=mask, rewards=rewards)) == 2
 
 
 def test_a_real_step_agrees_with_its_sentences() -> None:
