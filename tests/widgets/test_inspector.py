@@ -21,6 +21,7 @@ from rlvr_lab.widgets import inspector as module
 from rlvr_lab.widgets.dashboards import TrainingDashboard
 from rlvr_lab.widgets.inspector import StepInspector
 from rlvr_lab.widgets.inspector_html import answer_html, group_html, places_html, tint
+from tests.training.test_group_weights import by_length
 
 CONFIG = PolicyGradientConfig(
     world="lab", steps=3, prompts_per_step=2, group_size=6, max_new_tokens=9, rewards={"accuracy": 1.0},
@@ -214,11 +215,17 @@ def test_the_places_table_counts_answers(steps) -> None:
     assert places_html([replace(mine, at="after")]) == ""
 
 
-def test_two_losses_of_one_kind_stand_side_by_side(steps) -> None:
-    both = StepInspector(steps[:1], other="dr-grpo").groups()
-    head = Tables(places_html(both)).tables[0][0]
-    kinds = [name.split(":")[0] for name in head[1:]]
-    assert kinds == sorted(kinds, reverse=True) and len(set(head)) == len(head)
+def test_two_losses_of_one_kind_stand_side_by_side() -> None:
+    both = [by_length(True), replace(by_length(False), title="constant")]
+    head, first, *_ = Tables(places_html(both)).tables[0]
+    words = ("stops here", "goes on")
+    assert head[1:] == [
+        f"{kind}: {word} {title}"
+        for kind in ("incorrect", "correct")
+        for title in ("GRPO", "constant")
+        for word in words
+    ]
+    assert [cell.split()[0] for cell in first[1:5]] == ["−1.00", "−0.17", "−0.25", "−0.25"]
 
 
 def test_all_tables_have_one_colour_scale(steps) -> None:
