@@ -30,8 +30,9 @@ Going on is chosen again at every token, so a small chance still ends many answe
 within 30 tokens.
 """
 FORMAT = (
-    f"Here the format decides the length: where answers stop, the end token has a probability above {HIGH:.0%}. "
-    "The length laboratory shows the pull of 1/|o| alone."
+    f"Here no loss can pull at the end token: where answers stop, its probability is above {HIGH:.0%}. The length "
+    "is chosen by an earlier token (on the sums by the first, = or <think>), and there it also counts which choice "
+    "is correct more often. The length laboratory (notebook 07) shows the pull of 1/|o| alone."
 )
 
 
@@ -134,6 +135,10 @@ def read_group(group: GroupWeights) -> list[str]:
     several = [kind for kind in several if len(kind) > 1]
     for kind in several:
         noun = group.named(kind[0].good)
+        if len({a.length for a in kind}) == 1:
+            found.append(
+                f"All {len(kind)} {noun} answers have {_tokens(kind[0].length)}: no length to compare."
+            )
         found += [*_per_token(kind, noun, group.largest), *_choice(kind, noun, group)]
     if several and not any(choices(kind) for kind in several):
         found += _no_choice([a for kind in several for a in kind])
@@ -171,6 +176,10 @@ def _per_token(kind: list[AnswerWeights], noun: str, largest: float) -> list[str
     ]
 
 
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
+
+
 def _long(answer: AnswerWeights) -> str:
     article = "an" if str(answer.length).startswith("8") or answer.length in (11, 18) else "a"
     return f"{article} {answer.length}-token"
@@ -194,20 +203,15 @@ def _choice(kind: list[AnswerWeights], noun: str, group: GroupWeights) -> list[s
         f"{len(one.goes)} went on ({_mean(one.goes, largest)}). {_pushes(stop, go)}"
     )
     if abs(stop - go) <= SAME * max(abs(stop), abs(go)):
-        said += " Equal weights cancel on average. Nothing pulls at the length."
+        said += " Equal weights cancel on average over many samples: apart from chance, nothing pulls at the length."
     else:
         wins, way = ("going on", "longer") if stop < go else ("stopping", "shorter")
-        said += f" Probabilities add up to 1, so {wins} gains: {noun} answers become {way}."
+        said += " Equal weights would cancel on average, however often each is sampled. The difference remains: "
+        said += f"{wins} gains, and {noun} answers become {way}."
     if group.own and not math.isnan(one.after):
-        going = [math.log1p(-math.exp(min(v, -1e-9))) for v in (one.before, one.after)]
-        stopping = _arrow(one.before, one.after)
-        said += f" Measured here after the update: log π(⟨end⟩) {stopping}, log π(going on) {_arrow(*going)}."
+        before, after = (f"{100 * math.exp(v):.3g} %" for v in (one.before, one.after))
+        said += f" Measured here after the whole update: π(⟨end⟩) {before} → {after}."
     return [said]
-
-
-def _arrow(before: float, after: float) -> str:
-    digits = 2 if min(abs(before), abs(after)) >= 0.1 else 3
-    return f"{before:.{digits}f} → {after:.{digits}f}".replace("-", "−")
 
 
 def _pushes(stop: float, go: float) -> str:

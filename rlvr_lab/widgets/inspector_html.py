@@ -64,7 +64,9 @@ def sentences_html(groups: Sequence[GroupWeights], step: InspectedStep) -> str:
         has_ratio = not all(math.isnan(a.advantage) for a in first.answers)
         parts.insert(0, f"Weights before the update{', where every ratio is 1' * has_ratio}.")
     if "scaled by" in groups[-1].title:
-        parts.append("The second loss is scaled so that both losses push equally hard in total.")
+        parts.append(
+            "The second loss is scaled so that the weights of both have the same Σ|w| over the whole step."
+        )
     body += f'<div style="opacity:.8">{html.escape(" ".join([*parts, step.note]))}</div>'
     return said_html(body)
 

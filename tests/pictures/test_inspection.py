@@ -61,7 +61,7 @@ def test_the_picture_is_whole_and_said_in_words(two: bool) -> None:
     assert len(figure.axes) == (3 if not two else 5)
     words = inspection.describe_inspection(group, other if two else None)
     assert all(sentence in words for sentence in read_group(group))
-    assert ("Nothing pulls" in words) == two
+    assert ("nothing pulls" in words) == two
     assert show(figure, words).alt == words
     assert words_outside(figure) == []
 

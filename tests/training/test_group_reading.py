@@ -35,16 +35,17 @@ def test_the_sentences_say_what_divides_by_length_and_what_does_not() -> None:
     assert "each token of a 10-token one (−1.00 against −0.10)" in divided
     assert (
         "Token 1: 1 incorrect answer stopped (−1.00), 2 went on (−0.17 on average). Both are pushed down, "
-        "stopping 5.7 times as hard. Probabilities add up to 1, so going on gains: incorrect answers become longer."
+        "stopping 5.7 times as hard. Equal weights would cancel on average, however often each is sampled. "
+        "The difference remains: going on gains, and incorrect answers become longer."
     ) in divided
     assert (
         "Token 2: 1 correct answer stopped (+0.50), 1 went on (+0.25). Both are pushed up,"
         in divided
     )
-    assert "so stopping gains: correct answers become shorter." in divided
+    assert "stopping gains, and correct answers become shorter." in divided
     assert "is pushed down just as hard as each token of a 10-token one" in constant
     assert constant.count("Both are pushed down, just as hard.") == 1
-    assert constant.count("Nothing pulls at the length.") == 2
+    assert constant.count("nothing pulls at the length.") == 2
     assert "longer" not in constant and "shorter" not in constant
 
 
@@ -55,7 +56,7 @@ def test_one_place_speaks_and_not_the_mean_over_all() -> None:
     words = said(short, long)
     assert "Token 1: 1 incorrect answer stopped (−0.40), 1 went on (−1.00)." in words
     assert "going on 2.5 times as hard" in words and "stopping gains" in words
-    assert "Nothing pulls" not in words
+    assert "nothing pulls" not in words
 
 
 def test_the_place_where_most_answers_choose_is_told() -> None:
@@ -100,16 +101,16 @@ def test_the_measured_change_stands_beside_the_weights_of_the_run_only() -> None
     short, long = (
         replace(answer(n, -1 / n, False), after=[0.0, math.log(0.1)] * 2) for n in (1, 4)
     )
-    change = "log π(⟨end⟩) −1.61 → −2.30, log π(going on) −0.22 → −0.11."
+    change = "π(⟨end⟩) 20 % → 10 %."
     assert change in said(short, long, own=True)
     assert "Measured" not in said(short, long)
 
 
 def test_stopping_against_going_on_with_opposite_signs() -> None:
     words = said(answer(1, -0.2, False), answer(4, 0.9, False))
-    assert "Stopping is pushed down, going on is pushed up. Probabilities" in words
+    assert "Stopping is pushed down, going on is pushed up. Equal weights" in words
     assert "incorrect answers become longer" in words
-    assert "Going on is pushed up. Probabilities" in said(
+    assert "Going on is pushed up. Equal weights" in said(
         answer(1, 0.0, False), answer(4, 0.9, False)
     )
 
@@ -175,3 +176,11 @@ def test_a_real_step_agrees_with_its_sentences() -> None:
         assert one.stop == pytest.approx(one.stops[0], rel=1e-4)  # 1/|o|: equal place, equal weight
         assert abs(one.stop) > abs(one.go)
         assert 0.1 < math.exp(one.before) < 0.4
+
+
+def test_answers_of_one_length_are_named_as_such() -> None:
+    group = by_length(True)
+    short = [answer for answer in group.answers if answer.length == 1]
+    words = read_group(replace(group, answers=2 * short))
+    assert "All 2 incorrect answers have 1 token: no length to compare." in words
+    assert not any("have 1 token" in said for said in read_group(group))

@@ -147,7 +147,7 @@ def test_a_second_loss_stands_beside_the_first_with_the_difference(steps) -> Non
     page = group_html(mine, theirs)
     assert page.count("difference:") == len(Tables(page).tables[0]) - 1
     assert inspector.group.value == places_html([mine, theirs]) + page
-    assert "push equally hard in total" in inspector.words.value
+    assert "have the same Σ|w| over the whole step" in inspector.words.value
     head, *rows = Tables(inspector.answer.value).tables[0]
     assert head[-3:] == ["weight × B", "second loss", "difference"]
     for cells in rows[1:]:
