@@ -21,13 +21,13 @@ from transformers import PreTrainedModel
 
 from rlvr_lab.exact.batches import batch_gradient
 from rlvr_lab.exact.oracle import World, tiny_model
-from rlvr_lab.objectives.averages import constant_mean
 from rlvr_lab.objectives.objective import (
     ALGORITHMS,
     Objective,
     Rows,
     nothing_clipped,
     objective_from,
+    sum_over_tokens,
 )
 from rlvr_lab.objectives.soft_clips import SOFT_RATIOS
 
@@ -45,7 +45,6 @@ DRIFTS = ("updates", "noise")
 _STEP = (
     0.005  # learning rate of an update, and standard deviation of the noise, per unit of distance
 )
-_sum_over_tokens = constant_mean(1)
 
 
 def centred_by_the_batch(rewards: Tensor, group_size: int) -> Tensor:
@@ -103,7 +102,7 @@ class Cells:
             self.clip_high,
         )
         if self.average == "constant":
-            found = replace(found, average=_sum_over_tokens)  # one function, so that caches know it
+            found = replace(found, average=sum_over_tokens)  # one function, so that caches know it
         if self.baseline == "batch" and not self.divide_by_std:
             found = replace(found, advantage=centred_by_the_batch)
         if soft:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float
 
-from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
+from rlvr_lab.objectives.averages import Average, sequence_mean, token_mean
 from rlvr_lab.objectives.losses import gspo_loss
+from rlvr_lab.objectives.objective import sum_over_tokens
 from rlvr_lab.objectives.ratios import clip_range, column, log_ratio, token_ratio, trained
 
 __all__ = ["SOFT_RATIOS", "answer_weight_loss", "luspo_loss", "sapo_loss", "vespo_loss"]
@@ -23,8 +24,6 @@ BT = Float[torch.Tensor, "B T"]
 Mask = Bool[torch.Tensor, "B T"]
 Scalar = Float[torch.Tensor, ""]
 PerAnswer = Float[torch.Tensor, " B"]
-
-sum_over_tokens = constant_mean(1)
 
 
 def sapo_loss(

@@ -3,11 +3,13 @@
 What the cells compute is checked elsewhere: there every notebook is run from top to bottom.
 """
 
+import ast
 import base64
 import copy
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -77,6 +79,16 @@ def large_pictures(notebook: Notebook, path: Path) -> Iterator[str]:
             (width,) = struct.unpack(">I", png[16:20])
             if len(png) > LARGEST_PNG or width > WIDEST_PNG:
                 yield f"a picture of {len(png)} bytes, {width} pixels wide"
+
+
+def lost_pictures(notebook: Notebook, path: Path) -> Iterator[str]:
+    """``pictures.show`` returns a picture: anywhere but at the end of a cell nobody sees it."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        # A cell with a magic or a shell command is not Python, and holds no picture.
+        with suppress(SyntaxError):
+            for line in ast.parse(cell.source).body[:-1]:
+                if ast.unparse(line).startswith("pictures.show("):
+                    yield f"code cell {number} makes a picture and does not show it"
 
 
 def pictures_without_words(notebook: Notebook, path: Path) -> Iterator[str]:
@@ -158,6 +170,7 @@ EVERYWHERE: list[Check] = [
     widget_state,
     long_cells,
     large_pictures,
+    lost_pictures,
     pictures_without_words,
     controls_as_code,
     empty_dashboards,
@@ -262,6 +275,8 @@ def plant(change: str, notebook: Notebook) -> None:
         case "large_pictures":
             wide = base64.b64encode(base64.b64decode(PNG)[:16] + struct.pack(">I", 4000))
             cell.outputs[1].data["image/png"] = wide.decode()
+        case "lost_pictures":
+            cell.source = "pictures.show(figure, 'Reward rises.')\nprint('more')"
         case "pictures_without_words":
             cell.outputs[1].metadata = nbformat.from_dict({"image/png": {}})
         case "controls_as_code":

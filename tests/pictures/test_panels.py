@@ -69,3 +69,11 @@ def test_where_languages_mix_their_share_is_shown() -> None:
     mixed = replace(RUNS["policy-gradient"], rewards={"accuracy": 1.0, "mixed": 0.0})
     assert panels_of(mixed)[-1] == MIXED
     assert panels_of(replace(RUNS["ppo"], rewards={"accuracy": 1.0, "mixed": 0.0})) == PANELS["ppo"]
+
+
+def test_of_earlier_runs_only_the_curves_that_are_not_aside_are_drawn() -> None:
+    records = [{"step": s, "step_kl": 0.01 * s, "max_kl": 0.3} for s in range(1, 9)]
+    ax = plot_run(records, panels=PANELS["trpo"], earlier={"before": records}).flat[1]
+    faint = [line for line in ax.lines if line.get_alpha() == 0.55]
+    assert len(faint) == 1
+    np.testing.assert_allclose(faint[0].get_ydata()[0], 0.01)
