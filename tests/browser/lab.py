@@ -48,6 +48,25 @@ CUT_OFF = """cell => [...cell.querySelectorAll('.jp-OutputArea .widget-button, .
         const own = box.getBoundingClientRect();
         return own.width > 0 && own.right > area.right + 1;
     }).map(box => box.className)"""
+# The command "run all cells" ends with the first cell that raises, while those below still wait,
+# and the kernel is idle for a moment between two cells. Pictures and widgets are drawn later still.
+# Below a cell that raises without saying so in its tags, no cell is run.
+RAN = """() => {
+    const cells = window.jupyterapp.shell.currentWidget.content.widgets
+        .filter(cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim())
+        .map(cell => ({ cell, outputs: cell.model.outputs.toJSON() }));
+    const drawn = ({ cell, outputs }, kind, css) =>
+        cell.node.querySelectorAll('.jp-OutputArea-output ' + css).length
+        >= outputs.filter(output => output.data?.[kind]).length;
+    const stopped = ({ cell, outputs }) =>
+        !cell.model.getMetadata('tags')?.includes('raises-exception')
+        && outputs.some(output => output.output_type === 'error');
+    return cells.some(stopped) || cells.every(each =>
+        each.cell.model.executionCount !== null
+        && each.cell.model.executionState !== 'running'
+        && drawn(each, 'image/png', 'img')
+        && drawn(each, 'application/vnd.jupyter.widget-view+json', '.jupyter-widgets'));
+}"""
 PICTURES = "cell => [...cell.querySelectorAll('.jp-OutputArea img')].map(i => i.src).join()"
 
 
@@ -237,7 +256,7 @@ class LabPage:
         )
 
     def run_all(self, seconds: float = 300) -> float:
-        """Run all cells; returns the seconds until the last one had finished."""
+        """Run all cells; returns the seconds until the last one had finished and was drawn."""
         start = time.monotonic()
         self.page.evaluate(
             """() => {
@@ -247,6 +266,7 @@ class LabPage:
             }"""
         )
         self._until("() => window.ranAll", None, seconds, "all cells to run")
+        self._until(RAN, None, seconds, "every cell to end and to be drawn")
         self.wait_idle(seconds)
         return time.monotonic() - start
 
