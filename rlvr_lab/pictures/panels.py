@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MIXED", "PANELS", "Panel", "metric_words", "panels_of"]
+__all__ = ["MIXED", "PANELS", "Panel", "curves_of", "metric_words", "panels_of"]
 
 
 @dataclass(frozen=True)
@@ -160,3 +160,11 @@ def panels_of(config: Any) -> Sequence[Panel]:
             mixed = "mixed" in getattr(config, "rewards", {})
             return (*panels[:-1], MIXED) if mixed and panels[-1] is ENTROPY else panels
     raise ValueError(f"config: there are no panels for runs of {type(config).__name__}")
+
+
+def curves_of(
+    records: Sequence[Mapping[str, Any]], panels: Sequence[Panel]
+) -> list[dict[str, Any]]:
+    """What the panels draw of the records: fewer numbers to hand to another process."""
+    needed = {"step", "changed"}.union(*({*panel.curves, panel.along} for panel in panels))
+    return [{key: record[key] for key in needed & record.keys()} for record in list(records)]

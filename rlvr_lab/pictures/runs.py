@@ -1,6 +1,6 @@
 """Pictures of runs: records of ``train`` in, curves out, and the same in words.
 
-``plot_run`` is drawn live, up to twice a second, in the thread that trains.
+``picture_of_run`` is drawn live, in a process of its own: what it gets and returns is plain data.
 """
 
 import math
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +16,9 @@ from matplotlib.lines import Line2D
 from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures.panels import PANELS, Panel, metric_words
 from rlvr_lab.pictures.settings import read_changes
-from rlvr_lab.pictures.style import COLOURS, INK, STYLES, label_ends
+from rlvr_lab.pictures.style import COLOURS, INK, STYLES, label_ends, show
 
-__all__ = ["describe_run", "plot_curve", "plot_run"]
+__all__ = ["describe_run", "picture_of_run", "plot_curve", "plot_run"]
 
 Record = Mapping[str, Any]
 
@@ -61,10 +62,13 @@ def _column(records: Iterable[Record], key: str) -> np.ndarray:
 def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
     """Mean over the last ``window`` values that exist; a gap in the data stays a gap."""
     there = np.isfinite(values)
-    recent = [values[max(0, i - window + 1) : i + 1] for i in range(len(values))]
-    return np.array(
-        [np.nanmean(r) if ok else math.nan for r, ok in zip(recent, there, strict=True)]
+    sums = np.cumsum(np.where(there, values, 0.0))
+    counts = np.cumsum(there)
+    sums[window:], counts[window:] = (
+        sums[window:] - sums[:-window],
+        counts[window:] - counts[:-window],
     )
+    return np.where(there, sums / np.maximum(counts, 1), math.nan)
 
 
 def plot_curve(
@@ -221,6 +225,14 @@ def plot_run(
     return axes
 
 
+def picture_of_run(
+    records: Sequence[Record], panels: Sequence[Panel] = _STANDARD, **options: Any
+) -> Image:
+    """``plot_run(records, panels=panels, **options)`` as a picture with its words."""
+    axes = plot_run(records, panels=panels, **options)
+    return show(axes.flat[0].figure, describe_run(records, panels))
+
+
 def _panel(
     ax: Axes,
     panel: Panel,
@@ -236,7 +248,9 @@ def _panel(
     for key in panel.curves:
         style = (0, (1, 1)) if key == "pass_rate" else None
         plot_curve(records, key, ax, smooth=smooth, style=style, along=panel.along)
-    ax.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=5)
+    # With y given, drawing does not measure all tick labels to find a place for the title.
+    look = {"fontsize": 10, "fontweight": "bold", "color": INK, "pad": 5}
+    ax.set_title(panel.title, loc="left", y=1.0, **look)
     ax.set_ylabel(panel.unit)
     ax.yaxis.set_major_locator(plots.few_ticks())  # most of the time to draw goes into ticks
     low, high = ax.dataLim.y0, ax.dataLim.y1

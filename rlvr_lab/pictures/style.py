@@ -100,7 +100,7 @@ def show(figure: Figure, alt: str) -> Image:
     words = PIL.PngImagePlugin.PngInfo()
     words.add_itxt("Description", alt)
     buffer = io.BytesIO()
-    flat.save(buffer, "png", pnginfo=words, optimize=True)
+    flat.save(buffer, "png", pnginfo=words)  # optimize=True: 7 % smaller, seven times slower
     return Image(data=buffer.getvalue(), format="png", alt=alt)
 
 

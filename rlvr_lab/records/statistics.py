@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 __all__ = ["area_under_roc", "bootstrap_band"]
 
@@ -22,6 +21,9 @@ def area_under_roc(scores: ArrayLike, labels: ArrayLike) -> float:
     >>> area_under_roc([0.1, 0.4, 0.4, 0.9], [0, 0, 1, 1])
     0.875
     """
+    # Here, since it takes a second to load and the pictures need only the band below.
+    from scipy.stats import rankdata
+
     score, positive = np.asarray(scores, dtype=float), np.asarray(labels).astype(bool)
     if score.ndim != 1 or score.shape != positive.shape:
         raise ValueError(

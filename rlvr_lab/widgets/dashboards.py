@@ -1,8 +1,8 @@
 """Buttons, boxes and sliders over pure functions: no mathematics and no training in here.
 
-A live figure is a PNG behind a display handle, drawn in the thread that trains and replaced at least
-twice a second where steps are short enough. The last frame stays in the saved notebook, and needs no
-widget to be seen.
+A live figure is a PNG behind a display handle, drawn beside the training and replaced at least twice a
+second where steps are short enough. The last frame stays in the saved notebook, and needs no widget to
+be seen.
 """
 
 import html
@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import ipywidgets as W
-from IPython.display import Image, display
+from IPython.display import display
 
 from rlvr_lab.pictures.panels import Panel as Curves
-from rlvr_lab.pictures.panels import panels_of
-from rlvr_lab.pictures.runs import describe_run, plot_run
-from rlvr_lab.pictures.style import show
+from rlvr_lab.pictures.panels import curves_of, panels_of
+from rlvr_lab.pictures.runs import describe_run, picture_of_run
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.inspection import can_inspect
 from rlvr_lab.training.loop import train
@@ -29,6 +28,7 @@ from rlvr_lab.training.step_keeper import StepKeeper
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.inspector import StepInspector
 from rlvr_lab.widgets.live_figures import Panel, sentence
+from rlvr_lab.widgets.painter import Painter
 from rlvr_lab.widgets.words import (
     HIDDEN,
     LiveRun,
@@ -43,8 +43,10 @@ __all__ = ["TrainingDashboard"]
 
 Record = dict[str, Any]
 
+PAINTER = Painter(picture_of_run)
+"""Draws for every dashboard of a kernel."""
 SHORTEST = 0.1
-"""Seconds of training between two frames, at least; drawing never takes more time than training."""
+"""Seconds between two frames, at least."""
 _COMPARED = 4  # earlier runs that a figure can hold and still be read
 _BUTTONS = {
     "run": (
@@ -164,6 +166,7 @@ class TrainingDashboard:
         the stored page shows the picture of a finished run.
         """
         self._stop_others()
+        PAINTER.start()
         display(self.panel)
         self._handle = display(self._picture(), display_id=True)
         if os.environ.get("RLVR_LAB_STORE"):
@@ -171,22 +174,21 @@ class TrainingDashboard:
             for thread in list(TrainingDashboard._threads):
                 thread.join()
 
-    def _picture(self) -> Image:
+    def _picture(self) -> Any:
         run = self._run
-        records = list(run.records) if run else []
         shown = self._earlier[-_COMPARED:] if self.compare.value else []
         # Other worlds have other scales: only runs of the same one are laid over each other.
         world = getattr(self._shown_config, "world", None)
         shown = [old for old in shown if getattr(old.config, "world", None) == world]
         names = name_runs([*shown, run] if run else shown)
-        axes = plot_run(
-            records,
+        curves = [curves_of(old.records, self._curves) for old in shown]
+        return PAINTER(
+            curves_of(run.records if run else [], self._curves),
+            self._curves,
             label=names.pop() if run else "",
-            earlier={name: old.records for name, old in zip(names, shown, strict=True)},
+            earlier=dict(zip(names, curves, strict=True)),
             total=self._shown_config.steps,
-            panels=self._curves,
         )
-        return show(axes.flat[0].figure, describe_run(records, self._curves))
 
     @property
     def _shown_config(self) -> RunConfig:
@@ -203,11 +205,13 @@ class TrainingDashboard:
             if isinstance(self._live, RolloutConfig):
                 self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
             self.log.value = log_html(records)
-            self.figure.value = (
-                f'<span style="{HIDDEN}">{html.escape(describe_run(records, self._curves))}</span>'
-            )
+            words = html.escape(describe_run(records, self._curves))
+            self.figure.value = f'<span style="{HIDDEN}">{words}</span>'
             if self._handle is not None:
-                self._handle.update(self._picture())
+                try:
+                    self._handle.update(self._picture())
+                except Exception as error:
+                    self._say(f"The picture could not be drawn. {sentence(error)}")
 
     def _look_inside(self, wanted: bool) -> None:
         """Open or close the step inspector of the latest run."""
@@ -315,24 +319,32 @@ class TrainingDashboard:
         for thread in waits_for:
             thread.join()
         message = None
-        start, pause, drawn = time.perf_counter(), SHORTEST, 0.0
-        times = [start]
+        run.times.append(time.perf_counter())
+        drawing = threading.Thread(target=self._follow, args=(run,), daemon=True)
+        drawing.start()
         try:
-            watched = {"live_config": self.live_config, "watch": keeper}
-            for record in self._train(run.config, **watched):
+            for record in self._train(run.config, live_config=self.live_config, watch=keeper):
                 run.records.append(record)
-                times.append(time.perf_counter())
+                run.times.append(time.perf_counter())
+                run.news.set()
                 if run.stop.is_set():
                     break
-                if run is self._run and times[-1] - drawn > pause:
-                    self._say(progress(run, times))
-                    self._refresh()
-                    drawn = time.perf_counter()
-                    pause = max(SHORTEST, drawn - times[-1])
         except Exception as error:
             message = f"The run ended with an error. {sentence(error)} The curves up to there stay."
         run.going = False
+        run.news.set()
         if run is self._run:
-            self._say(message or ending(run, times))
             self._lock(None)  # before the last frame, so that Stop feels immediate
+        drawing.join()
+        if run is self._run:
+            self._say(message or ending(run))
             self._refresh()
+
+    def _follow(self, run: LiveRun) -> None:
+        """The thread that draws: one frame after another, each of the latest step, until the run ends."""
+        while run.news.wait() and run.going:
+            run.news.clear()
+            if run is self._run:
+                self._say(progress(run))
+                self._refresh()
+            time.sleep(SHORTEST)

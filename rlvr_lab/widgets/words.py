@@ -18,20 +18,33 @@ Record = dict[str, Any]
 
 @dataclass
 class LiveRun:
-    """One run of a dashboard, going on or ended."""
+    """One run of a dashboard, going on or ended.
+
+    Attributes:
+        number: the first run is 1.
+        preset: name of its row in the drop-down, or "".
+        config: what it started with.
+        records: one a step.
+        times: when it began and when each record came, in seconds of ``time.perf_counter``.
+        stop: set to end it after the step that it is in.
+        news: set by every record, and by the end.
+        going: whether it has still to end.
+    """
 
     number: int
     preset: str
     config: RunConfig
     records: list[Record] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    news: threading.Event = field(default_factory=threading.Event)
     going: bool = True
 
 
-def progress(run: LiveRun, times: list[float]) -> str:
+def progress(run: LiveRun) -> str:
     """The status line of a run; its first record also loads the model, so it is left out."""
     steps = [_step(record) for record in run.records]
-    recent = times[1:][-8:]
+    recent = run.times[1:][-8:]
     done = steps[-1] - steps[-len(recent)]
     parts = [f"Step {steps[-1]} of {run.config.steps}", _news(run)]
     if done:
@@ -41,12 +54,12 @@ def progress(run: LiveRun, times: list[float]) -> str:
     return " · ".join(parts)
 
 
-def ending(run: LiveRun, times: list[float]) -> str:
+def ending(run: LiveRun) -> str:
     if not run.records:
         return "Stopped before the first step."
     done, total = _step(run.records[-1]), run.config.steps
     start = "Finished" if done >= total else "Stopped"
-    seconds = times[-1] - times[0]
+    seconds = run.times[-1] - run.times[0]
     return f"{start} after {done} of {total} steps, {seconds:.0f} s · {_news(run)}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlvr_lab.experiments.overoptimisation import ProxyConfig
-from rlvr_lab.pictures.panels import MIXED, PANELS, metric_words, panels_of
+from rlvr_lab.pictures.panels import MIXED, PANELS, curves_of, metric_words, panels_of
 from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.training import PolicyGradientConfig, PPOConfig, TRPOConfig, train
 from rlvr_lab.training.config import RunConfig
@@ -35,6 +35,12 @@ def test_a_run_records_what_its_panels_show(config: RunConfig) -> None:
         assert ax._left_title.get_text() == panel.title
         assert ax.get_ylabel() == panel.unit
     words = describe_run(records, panels)
+    handed = curves_of(records, panels)
+    assert describe_run(handed, panels) == words
+    again = plot_run(handed, panels=panels)
+    for ax, same in zip(axes.flat, again.flat, strict=True):
+        for line, other in zip(ax.lines, same.lines, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
     for panel in panels:
         assert panel.words in words
         for metric in panel.curves:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 import ipywidgets as W
 import pytest
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from rlvr_lab.experiments.kimi.length import DelayedLengthConfig
 from rlvr_lab.objectives.objective import ALGORITHMS
+from rlvr_lab.pictures import runs
 from rlvr_lab.pictures import style as plots
 from rlvr_lab.pictures.panels import MIXED
 from rlvr_lab.pictures.style import new_figure
@@ -25,6 +25,7 @@ from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.dashboards import TrainingDashboard
 from rlvr_lab.widgets.grpo import draw_exact_grpo, exact_grpo_dashboard
 from rlvr_lab.widgets.live_figures import ExactDashboard, exact_dashboard, watch
+from rlvr_lab.widgets.painter import Painter
 
 PNG = b"\x89PNG"
 
@@ -114,8 +115,10 @@ def ended(dashboard: TrainingDashboard) -> bool:
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     screen = Screen()
+    monkeypatch.setattr(Painter, "start", lambda self: None)  # figures are drawn in this process
     for module in (dashboards, live):
         monkeypatch.setattr(module, "display", screen.display)
+    for module in (runs, live):
         # Figures are made, and not rendered: that costs the time.
         monkeypatch.setattr(module, "show", lambda _, alt: Image(PNG, format="png", alt=alt))
     yield screen
@@ -137,7 +140,7 @@ def start(trainer: FakeTrainer, steps: int = 4, **options) -> TrainingDashboard:
 def test_run_fills_the_curves_and_says_how_it_ended(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboards, "show", plots.show)
+    monkeypatch.setattr(runs, "show", plots.show)
     dashboard = start(FakeTrainer())
     dashboard.buttons["run"].click()
     wait(lambda: ended(dashboard))
@@ -151,27 +154,101 @@ def test_run_fills_the_curves_and_says_how_it_ended(
     assert dashboard.buttons["stop"].disabled
 
 
-def test_a_figure_that_draws_in_a_fifth_of_a_second_shows_two_frames_a_second(
+def test_a_run_does_not_wait_for_its_pictures(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[tuple[float, float]] = []
+    drawing, go_on = threading.Event(), threading.Event()
 
     def draw(self: TrainingDashboard) -> None:
-        begun = time.perf_counter()
-        time.sleep(0.18)
-        drawn.append((begun, time.perf_counter()))
+        drawing.set()
+        assert go_on.wait(60)
 
+    dashboard = start(FakeTrainer(pause=0.001), steps=1000)
     monkeypatch.setattr(TrainingDashboard, "_refresh", draw)
-    dashboard = start(FakeTrainer(pause=0.05), steps=1000)
-    drawn.clear()
     dashboard.run()
-    wait(lambda: len(drawn) > 5)
+    assert drawing.wait(60)
+    before = len(dashboard.records)
+    wait(lambda: len(dashboard.records) > before + 20)
     dashboard.stop()
-    (first, _), (last, _) = drawn[0], drawn[5]
-    assert last - first < 5 * 0.5
-    # Training gets as much time as drawing.
-    trains = [begun - ended for (_, ended), (begun, _) in pairwise(drawn[:6])]
-    assert min(trains) > 0.17
+    wait(lambda: not dashboard.buttons["run"].disabled)  # not even Stop waits
+    go_on.set()
+    wait(lambda: ended(dashboard))
+    assert "Stopped after" in says(dashboard)
+
+
+def test_the_last_word_is_not_overtaken(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, go_on = threading.Event(), threading.Event()
+
+    def slow(run: words.LiveRun) -> str:
+        late.set()
+        assert go_on.wait(60)
+        return "still at an early step"
+
+    monkeypatch.setattr(dashboards, "progress", slow)
+    dashboard = start(FakeTrainer(pause=0.001), steps=30)
+    dashboard.run()
+    assert late.wait(60)
+    wait(lambda: len(dashboard.records) == 30 and not dashboard.running)
+    threading.Timer(0.2, go_on.set).start()
+    wait(lambda: ended(dashboard) and go_on.is_set())
+    time.sleep(0.3)
+    assert "Finished after 30 of 30 steps" in says(dashboard)
+
+
+def test_every_frame_shows_the_latest_step(screen: Screen) -> None:
+    trainer = FakeTrainer()
+    trainer.held = True
+    dashboard = start(trainer, steps=3)
+    dashboard.run()
+    for step in (1, 2, 3):
+        frames = len(screen.frames)
+        trainer.gate.release()
+        wait(lambda old=frames: len(screen.frames) > old)
+        assert f"over {step} steps" in screen.frames[-1].alt
+        if step == 2:  # nothing is drawn where nothing is new
+            frames = len(screen.frames)
+            time.sleep(4 * dashboards.SHORTEST)
+            assert len(screen.frames) == frames
+    wait(lambda: ended(dashboard))
+
+
+def test_a_dashboard_that_is_shown_has_its_pictures_drawn_elsewhere(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = Painter(runs.picture_of_run)
+    monkeypatch.undo()
+    monkeypatch.setattr(dashboards, "display", screen.display)
+    monkeypatch.setattr(dashboards, "PAINTER", painter)
+    dashboard = TrainingDashboard(train=FakeTrainer())
+    assert painter._pipe is None
+    dashboard.show()
+    here = screen.shown[-1]
+    wait(painter._is_ready)
+    monkeypatch.setattr(painter, "_draw", None)  # whoever draws now is not this process
+    dashboard._refresh()
+    there = screen.frames[-1]
+    assert (there.data, there.alt) == (here.data, here.alt)
+    dashboard.run()
+    wait(lambda: ended(dashboard))
+    assert f"over {len(dashboard.records)} steps" in screen.frames[-1].alt
+    assert "could not be drawn" not in says(dashboard)
+    painter._pipe.close()
+
+
+def test_a_picture_that_cannot_be_drawn_says_why_and_the_run_goes_on(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard = start(FakeTrainer(pause=0.02), steps=20)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("panels: <none>")
+
+    monkeypatch.setattr(runs, "plot_run", broken)
+    dashboard.run()
+    wait(lambda: ended(dashboard))
+    assert len(dashboard.records) == 20
+    assert "The picture could not be drawn. Panels: <none>." in says(dashboard)
+    assert "<none>" not in dashboard.status.value
 
 
 def test_while_it_runs_the_status_says_pace_and_time_left(
@@ -281,9 +358,9 @@ def test_what_is_fixed_during_a_run_is_locked(screen: Screen) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """What ``plot_run`` is asked for, call by call."""
     calls: list[dict] = []
-    real = dashboards.plot_run
+    real = runs.plot_run
     monkeypatch.setattr(
-        dashboards, "plot_run", lambda records, **more: calls.append(more) or real(records, **more)
+        runs, "plot_run", lambda records, **more: calls.append(more) or real(records, **more)
     )
     return calls
 

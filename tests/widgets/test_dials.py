@@ -175,15 +175,17 @@ def test_runs_are_named_by_what_they_differ_in() -> None:
 def test_the_status_counts_steps_and_says_what_the_first_panel_shows() -> None:
     """Runs on pairs have a record for every fifth step only."""
     records = [{"step": s, "chosen": -3.0, "rejected": -4.0} for s in (0, 5, 10)]
-    run = LiveRun(1, "", DpoConfig(steps=20), records)
-    said = progress(run, [0.0, 1.0, 2.0, 3.0])
+    run = LiveRun(1, "", DpoConfig(steps=20), records, times=[0.0, 1.0, 2.0, 3.0])
+    said = progress(run)
     assert "Step 10 of 20" in said
     assert "0.20 s a step" in said and "about 2 s left" in said
     news = "log-probability of chosen answers in nats -3.00, that of rejected answers -4.00"
     assert news in said
-    assert ending(run, [0.0, 1.0, 2.0, 3.0]) == f"Stopped after 10 of 20 steps, 3 s · {news}"
-    sampled = LiveRun(2, "", PPOConfig(), [{"step": 1, "reward": 0.3, "pass_rate": 0.25}])
-    assert ending(sampled, [0.0, 1.0]).endswith("· pass rate 0.25")
+    assert ending(run) == f"Stopped after 10 of 20 steps, 3 s · {news}"
+    sampled = LiveRun(
+        2, "", PPOConfig(), [{"step": 1, "reward": 0.3, "pass_rate": 0.25}], [0.0, 1.0]
+    )
+    assert ending(sampled).endswith("· pass rate 0.25")
 
 
 def test_what_is_fixed_stays_fixed_even_if_its_widget_moves() -> None:
