@@ -16,6 +16,7 @@ import torch
 
 from rlvr_lab.pictures.style import show
 from rlvr_lab.policy.logprobs import token_logprobs
+from rlvr_lab.training import inspected_kinds  # noqa: F401  (it registers the kinds of runs)
 from rlvr_lab.training.inspection import inspect_step
 from rlvr_lab.training.policy_gradient import PRESETS
 from rlvr_lab.training.ppo import PPOConfig
