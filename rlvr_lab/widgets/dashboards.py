@@ -1,8 +1,7 @@
 """Buttons, boxes and sliders over pure functions: no mathematics and no training in here.
 
-A live figure is a PNG behind a display handle, drawn beside the training and replaced at least twice a
-second where steps are short enough. The last frame stays in the saved notebook, and needs no widget to
-be seen.
+A live figure is a PNG behind a display handle, drawn beside the training and replaced at least twice a second
+where steps are short enough. The last frame stays in the saved notebook, and needs no widget to be seen.
 """
 
 import html
@@ -72,8 +71,7 @@ class TrainingDashboard:
     curves. Only one run is active at a time: starting one in another dashboard ends it, and so does
     running the cell again.
 
-    One class for every kind of run: ``panels.PANELS`` says which curves it draws, ``dial_tables.DIALS``
-    which controls it has.
+    One class for every kind of run: ``panels.PANELS`` has its curves, ``dial_tables.DIALS`` its controls.
 
     Args:
         config: the settings to start from; None takes the preset ``grpo``.
@@ -199,19 +197,21 @@ class TrainingDashboard:
         return panels_of(self._shown_config)
 
     def _refresh(self) -> None:
-        """Draw everything again as it is now."""
+        """Draw everything again as it is now; what goes wrong is said, and ends no run."""
         with self._drawing:
-            records = list(self._run.records) if self._run else []
-            if isinstance(self._live, RolloutConfig):
-                self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
-            self.log.value = log_html(records)
-            words = html.escape(describe_run(records, self._curves))
-            self.figure.value = f'<span style="{HIDDEN}">{words}</span>'
-            if self._handle is not None:
-                try:
-                    self._handle.update(self._picture())
-                except Exception as error:
-                    self._say(f"The picture could not be drawn. {sentence(error)}")
+            try:
+                self._draw(self.records)
+            except Exception as error:
+                self._say(f"The picture could not be drawn. {sentence(error)}")
+
+    def _draw(self, records: list[Record]) -> None:
+        if isinstance(self._live, RolloutConfig):
+            self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
+        self.log.value = log_html(records)
+        words = html.escape(describe_run(records, self._curves))
+        self.figure.value = f'<span style="{HIDDEN}">{words}</span>'
+        if self._handle is not None:
+            self._handle.update(self._picture())
 
     def _look_inside(self, wanted: bool) -> None:
         """Open or close the step inspector of the latest run."""

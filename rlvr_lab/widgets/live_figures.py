@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from rlvr_lab.pictures.panels import PANELS
 from rlvr_lab.pictures.panels import Panel as Curves
-from rlvr_lab.pictures.runs import describe_run, plot_run
+from rlvr_lab.pictures.runs import picture_of_run
 from rlvr_lab.pictures.style import show
 
 __all__ = ["SHORTEST", "ExactDashboard", "Panel", "exact_dashboard", "sentence", "watch"]
@@ -61,7 +61,7 @@ def watch(
         earlier: label → records of runs to compare with.
         total: number of steps planned, so that the axis stands still.
         panels: the curves to draw; ``panels.panels_of`` knows what suits a configuration.
-        draw: another picture of the records, with its words; by default ``plot_run``.
+        draw: another picture of the records, with its words; by default ``picture_of_run``.
 
     Returns:
         The records, up to the interruption if there was one.
@@ -71,8 +71,7 @@ def watch(
     def picture() -> Image:
         if draw is not None:
             return show(*draw(seen))
-        axes = plot_run(seen, label=label, earlier=earlier, total=total, panels=panels)
-        return show(axes.flat[0].figure, describe_run(seen, panels))
+        return picture_of_run(seen, panels, label=label, earlier=earlier, total=total)
 
     handle = display(picture(), display_id=True)
     drawn = time.perf_counter()

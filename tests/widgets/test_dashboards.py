@@ -235,15 +235,16 @@ def test_a_dashboard_that_is_shown_has_its_pictures_drawn_elsewhere(
     painter._pipe.close()
 
 
+@pytest.mark.parametrize("part", ["pictures.runs.plot_run", "widgets.dashboards.log_html"])
 def test_a_picture_that_cannot_be_drawn_says_why_and_the_run_goes_on(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch
+    part: str, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dashboard = start(FakeTrainer(pause=0.02), steps=20)
 
     def broken(*_: object, **__: object) -> None:
         raise ValueError("panels: <none>")
 
-    monkeypatch.setattr(runs, "plot_run", broken)
+    monkeypatch.setattr(f"rlvr_lab.{part}", broken)
     dashboard.run()
     wait(lambda: ended(dashboard))
     assert len(dashboard.records) == 20

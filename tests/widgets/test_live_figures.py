@@ -19,7 +19,7 @@ def test_watch_draws_the_curves_of_a_kind_of_run(kind: str, monkeypatch) -> None
         def update(self, picture) -> None:
             pass
 
-    monkeypatch.setattr(live_figures, "show", show)
+    monkeypatch.setattr("rlvr_lab.pictures.runs.show", show)
     monkeypatch.setattr(live_figures, "display", lambda *_, **__: Handle())
     watch(iter([{"step": 1}]), panels=PANELS[kind])
     titles, words = drawn[-1]
