@@ -4,9 +4,9 @@ import argparse
 import shlex
 import signal
 import sys
-from dataclasses import Field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,11 +27,10 @@ from rlvr_lab.records.runs import Recording, Run, record
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.worlds import WORLDS, make_task
-from rlvr_lab.training.config import RunConfig
+from rlvr_lab.training.flags import add_fields, add_run, configured, given
 from rlvr_lab.training.loop import train
 from rlvr_lab.training.optimise import NonFiniteLossError
 from rlvr_lab.training.pairs import DpoConfig
-from rlvr_lab.training.policy_gradient import PRESETS
 from rlvr_lab.training.reward_models import fit_reward_model, preference_pairs
 from rlvr_lab.training.trpo import TRPOConfig
 
@@ -64,17 +63,13 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{flag}", type=kind, default=default, help="%(default)s")
         return command
 
-    command = add("train", _train, "train a policy and save the run", preset="grpo")
-    command.add_argument("--algorithm", choices=list(RunConfig.KINDS), default="policy-gradient")
+    command = add("train", _train, "train a policy and save the run")
+    add_run(command)
     command.add_argument("--out", type=Path, help="write the run (JSON) here")
     command.add_argument("--csv", type=Path, help="write its numbers as a table here")
     command.add_argument("--checkpoint", type=Path, help="keep a checkpoint in this file")
     command.add_argument("--checkpoint-every", type=float, default=30.0, metavar="SECONDS")
     command.add_argument("--resume", type=Path, help="go on from a checkpoint")
-    every = {f.name: f for kind in RunConfig.KINDS.values() for f in fields(kind)}
-    options = {f.name: f for world in WORLDS.values() for f in fields(world.task)}
-    for field in {**options, **every}.values():
-        _add_field(command, field)
 
     data = data_folder()
     command = commands.add_parser("record", help="record a comparison that a notebook reads")
@@ -106,8 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, _record, what, seeds=5)
         command.set_defaults(kind=kind, make=make)
         command.add_argument("--out", type=Path, required=True, help="write the recording here")
-        for field in fields(kind):
-            _add_field(command, field)
+        add_fields(command, fields(kind))
 
     command = add("pretrain", _pretrain, "make a base model again", seed=0)
     command.add_argument("world", choices=list(BASE_MODELS))
@@ -128,74 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_field(command: argparse.ArgumentParser, field: Field) -> None:
-    """One flag for one field of a configuration; absent from the result unless it is given."""
-    if field.name == "world_options":  # each world's options have flags of their own
-        return
-    flag, absent = "--" + field.name.replace("_", "-"), argparse.SUPPRESS
-    if field.name == "world":
-        command.add_argument(flag, choices=list(WORLDS), default=absent)
-    elif get_origin(field.type) is dict:
-        command.add_argument(flag, nargs="+", type=_weight, metavar="NAME=WEIGHT", default=absent)
-    elif get_origin(field.type) is Literal:
-        # What a field of several kinds may be; each kind refuses what it does not know.
-        alike = (f for kind in RunConfig.KINDS.values() for f in fields(kind))
-        known = {c for f in alike if f.name == field.name for c in get_args(f.type)}
-        command.add_argument(flag, choices=sorted(known), default=absent)
-    elif field.type is bool:
-        command.add_argument(flag, action=argparse.BooleanOptionalAction, default=absent)
-    elif type(None) in get_args(field.type):
-        command.add_argument(flag, type=_number_or_none, metavar="NUMBER|none", default=absent)
-    else:
-        command.add_argument(flag, type=field.type, default=absent)
-
-
-def _number_or_none(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
-def _weight(text: str) -> tuple[str, float]:
-    name, _, weight = text.partition("=")
-    return name, float(weight or 1.0)
-
-
-def _given(options: argparse.Namespace, kind: type[RunConfig]) -> dict[str, Any]:
-    """The fields of ``kind`` that the command line names; refuses those of another kind."""
-    own = {f.name for f in fields(kind)}
-    every = {f.name for other in RunConfig.KINDS.values() for f in fields(other)}
-    given = {name: getattr(options, name) for name in every if hasattr(options, name)}
-    if "rewards" in given:
-        given["rewards"] = dict(given["rewards"])
-    if "world" in own:
-        world = WORLDS[given.get("world", "sums")]
-        names = {f.name for f in fields(world.task)} - own
-        chosen = {name: getattr(options, name) for name in names if hasattr(options, name)}
-        if chosen:
-            given["world_options"] = chosen
-        every |= {f.name for other in WORLDS.values() for f in fields(other.task)}
-        own |= names
-    for name in sorted(every - own):
-        if hasattr(options, name):
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag}: not a setting of --algorithm {kind.KIND} in this world")
-    return {name: value for name, value in given.items() if name in {f.name for f in fields(kind)}}
-
-
 def _train(options: argparse.Namespace) -> int:
-    if options.preset not in PRESETS:
-        raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
     earlier: list[dict[str, Any]] = []
     if options.resume:
         found = load_checkpoint(options.resume)
-        config = replace(found.config, **_given(options, type(found.config)))
+        config = replace(found.config, **given(options, type(found.config)))
         state, earlier = found.state, found.records
     else:
-        kind = RunConfig.KINDS[options.algorithm]
-        given = _given(options, kind)
-        settings = WORLDS[given["world"]].settings if "world" in given else {}
-        suited = {k: v for k, v in settings.items() if k in {f.name for f in fields(kind)}}
-        base = PRESETS[options.preset] if kind is type(PRESETS["grpo"]) else kind()
-        config = replace(base, **{**suited, **given})
+        config = configured(options)
         state = config.begin()
     records = train(config, state=state)
     if options.checkpoint:
@@ -281,7 +215,7 @@ def _reward_model(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    recording = options.make(options.kind(**_given(options, options.kind)), options.seeds)
+    recording = options.make(options.kind(**given(options, options.kind)), options.seeds)
     recording.command = options.command
     print(f"recording: {recording.save(options.out)}")
     return 0
