@@ -2,19 +2,20 @@
 
 It is fast because it avoids repeated work: a prompt is read once for its whole group, a common beginning of
 several answers is computed once, a finished answer leaves the batch, and sampling stops after the
-longest answer.
+longest answer. On a CUDA device it takes another loop, which never waits for the device
+(``static_sampling``); both fill a batch with the same contract.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rlvr_lab.objectives.kl import entropy
 from rlvr_lab.policy.batch import RolloutBatch
-from rlvr_lab.policy.decoding import decoder_for
+from rlvr_lab.policy.decoding import Decoder, decoder_for
+from rlvr_lab.policy.drawn import Draw, Drawn, multinomial_draw, race_draw
 from rlvr_lab.policy.loading import Policy, encode_prompts
 from rlvr_lab.policy.logprobs import prefill
+from rlvr_lab.policy.static_sampling import static_answers, static_decoder
 
 __all__ = ["sample"]
 
@@ -29,6 +30,7 @@ def sample(
     temperature: float = 1.0,
     top_p: float = 1.0,
     forced_words: list[str] | None = None,
+    loop: str = "auto",
 ) -> RolloutBatch:
     """Sample ``group_size`` answers to each prompt.
 
@@ -43,43 +45,31 @@ def sample(
             log-probabilities remain those of the full distribution, as in TRL and verl.
         forced_words: B words that the environment writes as the first token of each row. They are part
             of the text and are not trained.
+        loop: ``compact`` drops finished rows, ``static`` keeps all rows and never waits for the device;
+            ``auto`` is static on CUDA. They draw different answers from the same distribution.
 
     Raises:
-        ValueError: when a count, the temperature or top_p is out of range.
+        ValueError: when a count, the temperature or top_p is out of range, or there is no such loop.
     """
     _check(group_size, max_new_tokens, temperature, top_p)
+    static = _takes_static_loop(loop, policy.device)
     model, device = policy.model, policy.device
     was_training = model.training
     model.eval()
     prompt_ids, prompt_mask = encode_prompts(policy, prompts)
     cache, logits = prefill(model, prompt_ids, prompt_mask)
     rows = len(prompts) * group_size
-    decoder = decoder_for(model, cache, prompt_mask, rows, max_new_tokens)
-
     forced = _forced_ids(policy, forced_words, rows)
     stops = torch.tensor(policy.stop_ids, device=device)
     precision = torch.promote_types(logits.dtype, torch.float32)
-    drawn = _Drawn.empty(rows, max_new_tokens, policy.tokenizer.pad_token_id, precision, device)
-    alive = torch.arange(rows, device=device)
-    prefix = alive // group_size  # which of the decoder's rows an answer continues
-    for step in range(max_new_tokens):
-        distinct = (logits.to(precision) / temperature).log_softmax(-1)
-        scores = distinct[prefix]
-        token = forced if step == 0 and forced is not None else _draw(scores, top_p, generator)
-        drawn.ids[alive, step] = token
-        drawn.logprobs[alive, step] = scores.gather(1, token[:, None]).squeeze(1)
-        drawn.entropy[alive, step] = entropy(distinct)[prefix]
-        stopped = torch.isin(token, stops)
-        if bool(stopped.any()):
-            drawn.lengths[alive[stopped]] = step + 1
-            drawn.truncated[alive[stopped]] = False
-            keep = (~stopped).nonzero().squeeze(1)
-            alive, token, prefix = alive[keep], token[keep], prefix[keep]
-        if len(alive) == 0 or step == max_new_tokens - 1:
-            break
-        vocabulary = logits.shape[1]
-        continued, prefix = torch.unique(prefix * vocabulary + token, return_inverse=True)
-        logits = decoder.step(continued // vocabulary, continued % vocabulary)
+    drawn = Drawn.empty(rows, max_new_tokens, policy.tokenizer.pad_token_id, precision, device)
+    rest = drawn, _drawing(static, top_p, generator), forced, stops, temperature
+    if static:
+        decoder = static_decoder(model, cache, prompt_mask, group_size, max_new_tokens)
+        static_answers(decoder, logits.repeat_interleave(group_size, 0), *rest)
+    else:
+        decoder = decoder_for(model, cache, prompt_mask, rows, max_new_tokens)
+        _compact_answers(decoder, logits, *rest)
     if was_training:
         model.train()
     texts = policy.tokenizer.batch_decode(drawn.answers())
@@ -91,6 +81,50 @@ def sample(
         texts=texts,
         group_size=group_size,
     )
+
+
+def _compact_answers(
+    decoder: Decoder,
+    logits: Tensor,
+    drawn: Drawn,
+    draw: Draw,
+    forced: Tensor | None,
+    stops: Tensor,
+    temperature: float,
+) -> None:
+    """Fill ``drawn``. The logits are those of the distinct beginnings, at first of the N prompts."""
+    rows, steps = drawn.ids.shape
+    alive = torch.arange(rows, device=drawn.ids.device)
+    prefix = alive // (rows // len(logits))  # which of the decoder's rows an answer continues
+    for step in range(steps):
+        distinct = (logits.to(drawn.logprobs.dtype) / temperature).log_softmax(-1)
+        scores = distinct[prefix]
+        token = forced if step == 0 and forced is not None else draw(scores, step, alive)
+        drawn.ids[alive, step] = token
+        drawn.logprobs[alive, step] = scores.gather(1, token[:, None]).squeeze(1)
+        drawn.entropy[alive, step] = entropy(distinct)[prefix]
+        stopped = torch.isin(token, stops)
+        if bool(stopped.any()):
+            drawn.lengths[alive[stopped]] = step + 1
+            drawn.truncated[alive[stopped]] = False
+            keep = (~stopped).nonzero().squeeze(1)
+            alive, token, prefix = alive[keep], token[keep], prefix[keep]
+        if len(alive) == 0 or step == steps - 1:
+            break
+        vocabulary = logits.shape[1]
+        continued, prefix = torch.unique(prefix * vocabulary + token, return_inverse=True)
+        logits = decoder.step(continued // vocabulary, continued % vocabulary)
+
+
+def _takes_static_loop(loop: str, device: torch.device) -> bool:
+    if loop not in ("auto", "compact", "static"):
+        raise ValueError(f"loop: must be auto, compact or static, got {loop!r}")
+    return device.type == "cuda" if loop == "auto" else loop == "static"
+
+
+def _drawing(static: bool, top_p: float, generator: torch.Generator) -> Draw:
+    one = race_draw if static else multinomial_draw
+    return lambda scores, step, answers: one(scores, top_p, generator)
 
 
 def _check(group_size: int, max_new_tokens: int, temperature: float, top_p: float) -> None:
@@ -111,58 +145,3 @@ def _forced_ids(policy: Policy, words: list[str] | None, rows: int) -> Tensor | 
     if len(words) != rows or any(len(e) != 1 for e in encoded):
         raise ValueError(f"forced_words: expected {rows} words of one token each")
     return torch.tensor([e[0] for e in encoded], device=policy.device)
-
-
-def _draw(scores: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
-    """One token per row, from log-probabilities [rows, V]."""
-    probs = scores.exp()
-    if top_p < 1:
-        ordered, index = probs.sort(dim=-1, descending=True)
-        # A token is kept if the total probability *before* it is below top_p; the first one is.
-        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0.0)
-        probs = torch.zeros_like(probs).scatter(1, index, ordered)
-    return torch.multinomial(probs, 1, generator=generator).squeeze(1)
-
-
-@dataclass
-class _Drawn:
-    """The tokens sampled so far, in tensors of the maximal width; names as in the batch."""
-
-    ids: Tensor
-    logprobs: Tensor
-    entropy: Tensor
-    lengths: Tensor
-    truncated: Tensor
-
-    @classmethod
-    def empty(
-        cls, rows: int, width: int, pad: int, precision: torch.dtype, device: torch.device
-    ) -> "_Drawn":
-        zeros = torch.zeros(rows, width, dtype=precision, device=device)
-        return cls(
-            ids=torch.full((rows, width), pad, device=device),
-            logprobs=zeros,
-            entropy=zeros.clone(),
-            lengths=torch.full((rows,), width, device=device),
-            truncated=torch.ones(rows, dtype=torch.bool, device=device),
-        )
-
-    def answers(self) -> list[list[int]]:
-        """Token ids of each answer, without its end-of-sequence token."""
-        ends = (self.lengths - (~self.truncated).long()).tolist()
-        return [row[:end] for row, end in zip(self.ids.tolist(), ends, strict=True)]
-
-    def tensors(self, forced_tokens: int) -> dict[str, Tensor]:
-        """The batch's tensors, cut to the longest answer; the masks are computed from positions."""
-        width = int(self.lengths.max())
-        position = torch.arange(width, device=self.ids.device)
-        attention = position < self.lengths[:, None]
-        mask = attention & (position >= forced_tokens)
-        return {
-            "completion_ids": self.ids[:, :width],
-            "completion_mask": mask,
-            "attention_mask": attention,
-            "old_logprobs": self.logprobs[:, :width].masked_fill(~mask, 0.0),
-            "entropy": self.entropy[:, :width].masked_fill(~mask, 0.0),
-            "truncated": self.truncated,
-        }

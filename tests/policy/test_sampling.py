@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rlvr_lab.policy import sampling
+from rlvr_lab.policy.drawn import multinomial_draw
 from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.policy.sampling import sample
 
@@ -154,5 +155,5 @@ def test_without_a_nucleus_the_whole_distribution_is_drawn_from(monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "multinomial", lambda p, *_, **__: seen.append(p) or p[:, :1].long())
     scores = torch.tensor([[0.0, -30.0]])
-    sampling._draw(scores, 1.0, torch.Generator())
+    multinomial_draw(scores, 1.0, torch.Generator())
     assert torch.equal(seen[0], scores.exp())
