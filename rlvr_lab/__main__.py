@@ -19,6 +19,7 @@ from rlvr_lab.experiments.overoptimisation import ProxyConfig, record_proxy
 from rlvr_lab.experiments.pretraining import PretrainingFailed
 from rlvr_lab.experiments.studies import STUDIES, parallel_runs
 from rlvr_lab.grading.classroom import add_class
+from rlvr_lab.machine.scale_command import add_scale
 from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("store", _store, "execute notebooks and store them with their outputs")
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add_class(commands)
+    add_scale(commands)
     return parser
 
 

@@ -12,11 +12,17 @@ from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 __all__ = ["add_fields", "add_run", "configured", "given"]
 
 
-def add_run(command: argparse.ArgumentParser) -> None:
-    """The flags that describe a run: preset, algorithm, each field of each kind, each world's options."""
+def add_run(command: argparse.ArgumentParser, kinds: Iterable[str] | None = None) -> None:
+    """The flags that describe a run: preset, algorithm, each field of each kind, each world's options.
+
+    Args:
+        command: gets the flags.
+        kinds: the algorithms to choose from; all if not given.
+    """
+    kinds = list(kinds or RunConfig.KINDS)
     command.add_argument("--preset", type=str, default="grpo", help="%(default)s")
-    command.add_argument("--algorithm", choices=list(RunConfig.KINDS), default="policy-gradient")
-    every = {f.name: f for kind in RunConfig.KINDS.values() for f in fields(kind)}
+    command.add_argument("--algorithm", choices=kinds, default="policy-gradient")
+    every = {f.name: f for kind in kinds for f in fields(RunConfig.KINDS[kind])}
     options = {f.name: f for world in WORLDS.values() for f in fields(world.task)}
     add_fields(command, {**options, **every}.values())
 
