@@ -14,7 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rlvr_lab.objectives import advantages as adv
-from rlvr_lab.objectives.averages import Average, constant_mean, sequence_mean, token_mean
+from rlvr_lab.objectives.averages import (
+    Average,
+    constant_mean,
+    masked_mean,
+    sequence_mean,
+    token_mean,
+)
 from rlvr_lab.objectives.kl import (
     KlEstimator,
     entropy_bonus,
@@ -40,6 +46,7 @@ class Rows(NamedTuple):
     """The inputs of a loss: B = N·G sampled answers, groups contiguous.
 
     ``logits`` [B, T, V] are those from which the tokens were sampled; only an entropy bonus reads them.
+    ``entropies`` [B, T] take their place where the logits would not fit into memory.
     """
 
     logprobs: Tensor
@@ -48,6 +55,7 @@ class Rows(NamedTuple):
     mask: Tensor
     ref_logprobs: Tensor | None = None
     logits: Tensor | None = None
+    entropies: Tensor | None = None
 
 
 Advantage = Callable[[Tensor, int], Tensor]
@@ -133,7 +141,7 @@ class Objective:
     def total(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
         """The loss, with its KL term and minus its entropy bonus, where it has them.
 
-        Gradient flows through ``rows.logprobs`` and ``rows.logits``.
+        Gradient flows through ``rows.logprobs``, ``rows.logits`` and ``rows.entropies``.
 
         Args:
             rows: the answers.
@@ -150,7 +158,9 @@ class Objective:
                 average,
                 self.kl_estimator,
             )
-        if self.reads_logits:
+        if self.reads_logits and rows.entropies is not None:
+            loss = loss - self.entropy_coef * masked_mean(rows.entropies, rows.mask)
+        elif self.reads_logits:
             loss = loss - entropy_bonus(rows.logits, rows.mask, self.entropy_coef)
         return loss
 

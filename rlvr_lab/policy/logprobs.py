@@ -23,6 +23,7 @@ __all__ = [
     "before_each_token",
     "chosen_logprobs",
     "distinct_answers",
+    "fits_whole",
     "prefill",
     "state_logits",
     "token_logprobs",
@@ -203,6 +204,15 @@ def token_scores(
             for old, new in zip(known, columns.in_parts(order, limits), strict=True)
         ]
     return known[0], known[1] if with_entropy else None
+
+
+def fits_whole(model: PreTrainedModel, batch: RolloutBatch, limits: Limits | None = None) -> bool:
+    """Whether the logits [B, T, V] of a batch and its activations stay within the limits of memory."""
+    limits = limits or limits_on(batch.lengths.device)
+    stored = stored_bytes(model.config, model.dtype)
+    (prompts, width), (rows, longest) = batch.prompt_ids.shape, batch.completion_ids.shape
+    activations = stored.part(prompts, width, rows, longest)
+    return rows * longest * stored.logits <= limits.logits and activations <= limits.activations
 
 
 class _Columns:

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from rlvr_lab.objectives.objective import ALGORITHMS, Objective, Rows, objective_from
 from rlvr_lab.policy.batch import RolloutBatch, group_rows
-from rlvr_lab.policy.logprobs import chosen_logprobs, state_logits, token_logprobs
+from rlvr_lab.policy.logprobs import (
+    chosen_logprobs,
+    fits_whole,
+    state_logits,
+    token_logprobs,
+    token_scores,
+)
 from rlvr_lab.training.optimise import OPTIMIZERS, optimiser_step, trained
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
 from rlvr_lab.training.state import TrainState
@@ -177,7 +183,7 @@ def improve(
     """
     mask, old = batch.completion_mask, batch.old_logprobs
     advantages = objective.advantages(rewards, batch.group_size, old, ref_logprobs, mask)
-    groups = torch.arange(len(batch.prompt_ids))
+    groups = torch.arange(len(batch.prompt_ids))  # on the host, which reads it as a list
     noted: list[tuple[float, float, float]] = []
     for _ in range(updates):
         for part in groups.tensor_split(minibatches):
@@ -187,14 +193,17 @@ def improve(
             # A row with zero advantage usually has no gradient: it counts in every average but needs no forward
             # pass. Without one its log-probabilities are 0, so a loss that reads them needs every row.
             needed = (a != 0) | objective.trains_every_row
-            logits = None
-            if objective.reads_logits:  # one forward pass serves both
-                logits = state_logits(state.policy.model, small, temperature)
+            logits = entropies = None
+            model = state.policy.model
+            if objective.reads_logits and not fits_whole(model, small):
+                logprobs, entropies = token_scores(model, small, temperature, with_entropy=True)
+            elif objective.reads_logits:  # one forward pass serves both
+                logits = state_logits(model, small, temperature)
                 logprobs = chosen_logprobs(logits, small.completion_ids, small.attention_mask)
             else:
-                logprobs = token_logprobs(state.policy.model, small, temperature, needed)
+                logprobs = token_logprobs(model, small, temperature, needed)
             given = (logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
-            given = Rows(*given, logits)
+            given = Rows(*given, logits, entropies=entropies)
             loss = objective.total(given)
             # If every group has zero spread, no row is left and there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0

@@ -1,0 +1,137 @@
+"""Peak memory of one GRPO update as a function of N·G·T, on the CPU, in float32.
+
+    python -m tests.benchmarks.memory --out data/benchmarks/memory_cpu.json
+
+The model has the shape of SmolLM2-135M and random weights. Every number comes from a process of its own,
+forked from one that only holds the model. It takes one small step, so that gradients and Adam's moments exist,
+and then measures how much its resident memory grows at most in the update (``PeakMemory``). Three ways:
+``whole`` stores all logits and activations, ``logits`` computes the logits for a few hundred tokens at a time,
+``parts`` also splits the rows, which is what the package does by itself. ``--smoke`` takes a model of a few
+thousand weights.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LlamaForCausalLM
+
+from rlvr_lab.machine.memory import held_bytes
+from rlvr_lab.policy import logprobs
+from rlvr_lab.policy.memory_plan import Limits, stored_bytes
+from rlvr_lab.records.runs import versions
+from rlvr_lab.training.optimise import adamw
+from rlvr_lab.training.policy_gradient import PRESETS, improve
+from tests.benchmarks.shapes import SMOKE, SMOLLM2_135M, random_batch, random_llama
+from tests.benchmarks.step import PeakMemory
+
+PROMPT = 24
+SIZES = [(1, 8, 24), (2, 8, 24), (2, 8, 48), (4, 8, 48), (8, 8, 48)]
+"""(N, G, T); the last one is 64 answers of 48 tokens."""
+SEVERAL, LARGE = 3, 400
+"""Measurements of each size; sizes above ``LARGE`` tokens are measured once."""
+WAYS = {
+    "whole": Limits.none(),
+    "logits": Limits(activations=Limits.none().activations),
+    "parts": Limits(),
+}
+
+
+def one_update(way: str, sizes: tuple[int, int, int], model: LlamaForCausalLM) -> dict[str, Any]:
+    """Growth of this process's memory in one update, in bytes, and the seconds it took."""
+    state = SimpleNamespace(policy=SimpleNamespace(model=model))
+    state.optimizer = adamw(model.parameters(), 1e-6)
+    objective = PRESETS["grpo"].objective
+    logprobs.limits_on = lambda device: WAYS[way]
+
+    def update(prompts: int, group_size: int, answer: int) -> None:
+        batch = random_batch(model.config.vocab_size, prompts, group_size, PROMPT, answer)
+        rewards = torch.arange(len(batch.texts)) % 2.0  # every group has a spread
+        improve(state, objective, batch, rewards, batch.old_logprobs)
+
+    update(1, 2, 2)
+    held = held_bytes({"weights": model}, [state.optimizer])
+    started = time.perf_counter()
+    with PeakMemory() as memory:
+        update(*sizes)
+    seconds = time.perf_counter() - started
+    return {"growth": int(memory.mib * 2**20), "seconds": seconds, "held": held}
+
+
+def in_a_process(*given: Any) -> dict[str, Any]:
+    """``one_update`` in a process that has done nothing else."""
+    # Forking is safe here: the parent never runs a backward pass, which would start threads.
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(one_update, given)
+
+
+def fit(tokens: list[int], growth: list[float]) -> dict[str, float]:
+    """Least squares: bytes = per_token · tokens + fixed, and the largest distance from the line."""
+    per_token, fixed = np.polyfit(tokens, growth, 1)
+    distance = np.abs(per_token * np.array(tokens) + fixed - np.array(growth)).max()
+    return {
+        "per_token": float(per_token),
+        "fixed": float(fixed),
+        "worst": float(distance / max(growth)),
+    }
+
+
+def measure(sizes: list[tuple[int, int, int]], several: int, smoke: bool) -> dict[str, Any]:
+    """Rows for every way and size, a line for each way, and what the formula expects."""
+    torch.set_num_threads(1)
+    shape = SMOKE if smoke else SMOLLM2_135M
+    model = random_llama(shape, torch.float32)
+    rows, held = [], {}
+    for size in sizes:
+        tokens = size[0] * size[1] * size[2]
+        for way in WAYS:
+            times = several if tokens <= LARGE else 1
+            found = [in_a_process(way, size, model) for _ in range(times)]
+            held = found[0]["held"]
+            row = {"way": way, "N": size[0], "G": size[1], "T": size[2], "tokens": tokens}
+            row["growth"] = [one["growth"] for one in found]
+            row["seconds"] = [one["seconds"] for one in found]
+            rows.append(row)
+            print(way, *size, f"{statistics.median(row['growth']) / 2**20:.0f} MiB", flush=True)
+    lines = {}
+    for way in WAYS:
+        mine = [row for row in rows if row["way"] == way]
+        medians = [statistics.median(row["growth"]) for row in mine]
+        lines[way] = fit([row["tokens"] for row in mine], medians)
+    stored = stored_bytes(model.config, torch.float32)
+    return {
+        "rows": rows,
+        "lines": lines,
+        "held": held,
+        "formula": {**vars(stored), "prompt": PROMPT},
+        "limits": vars(Limits()),
+        "shape": shape,
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--several", type=int, default=SEVERAL)
+    parser.add_argument("--smoke", action="store_true", help="a tiny model")
+    options = parser.parse_args()
+    result = measure(SIZES, options.several, options.smoke)
+    for way, line in result["lines"].items():
+        print(f"{way}: {line['per_token'] / 2**20:.3f} MiB per token, worst {line['worst']:.1%}")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
