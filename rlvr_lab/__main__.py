@@ -24,6 +24,7 @@ from rlvr_lab.policy.data import data_folder
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.words import build_tokenizer
 from rlvr_lab.records.checkpoint import keep_checkpoints, load_checkpoint
+from rlvr_lab.records.doctor_command import add_doctor
 from rlvr_lab.records.runs import Recording, Run, record
 from rlvr_lab.tasks.evaluation import evaluate
 from rlvr_lab.tasks.sums import Sums
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("store", _store, "execute notebooks and store them with their outputs")
     command.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add_class(commands)
+    add_doctor(commands)
     add_scale(commands)
     return parser
 

@@ -22,6 +22,8 @@ from rlvr_lab.experiments.museum import measure_museum
 from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
 from rlvr_lab.experiments.qwen3.studies import QWEN3_STUDIES
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
+from rlvr_lab.experiments.sick_runs import VARIANTS as SICK
+from rlvr_lab.experiments.sick_runs import measure_sick
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.records.runs import Run
@@ -60,6 +62,15 @@ STUDIES = {
         "entropy",
     ),
     "museum": Study("a museum of broken runs", MUSEUM, measure_museum, 3, "museum", first=1),
+    "sick": Study("illnesses that the museum lacks", SICK, measure_sick, 6, "sick", first=1),
+    "sick-museum": Study(
+        "the museum with new seeds, for the run doctor",
+        MUSEUM,
+        measure_museum,
+        5,
+        "sick_museum",
+        first=4,
+    ),
     **LIVE_STUDIES,
     **R1_STUDIES,
     **KIMI_STUDIES,

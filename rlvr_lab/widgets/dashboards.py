@@ -24,7 +24,9 @@ from rlvr_lab.training.loop import train
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 from rlvr_lab.training.rollouts import RolloutConfig
 from rlvr_lab.training.step_keeper import StepKeeper
+from rlvr_lab.widgets.buttons import push_buttons, switches
 from rlvr_lab.widgets.controls import Controls
+from rlvr_lab.widgets.doctor import diagnosis_html
 from rlvr_lab.widgets.inspector import StepInspector
 from rlvr_lab.widgets.live_figures import Panel, sentence
 from rlvr_lab.widgets.painter import Painter
@@ -47,21 +49,6 @@ PAINTER = Painter(picture_of_run)
 SHORTEST = 0.1
 """Seconds between two frames, at least."""
 _COMPARED = 4  # earlier runs that a figure can hold and still be read
-_BUTTONS = {
-    "run": (
-        "Run",
-        "play",
-        "success",
-        "Start a run with these settings. The run before stays, faint.",
-    ),
-    "stop": ("Stop", "stop", "", "End the run after the step it is in. The curves stay."),
-    "reset": ("Reset", "undo", "", "Forget all runs and put every control back."),
-}
-_COMPARE = "Show earlier runs as faint lines, with their settings in the legend above the curves."
-_INSPECT = (
-    "One step from inside: the answers of a group, and what each token adds to the gradient, under this loss or "
-    "another one."
-)
 
 
 class TrainingDashboard:
@@ -112,24 +99,13 @@ class TrainingDashboard:
     # --- what it looks like --------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.buttons = {}
-        for name, (text, icon, style, tooltip) in _BUTTONS.items():
-            self.buttons[name] = W.Button(
-                description=text,
-                icon=icon,
-                button_style=style,
-                tooltip=tooltip,
-                layout=W.Layout(width="84px"),
-            )
-        look = {"icon": "clone", "tooltip": _COMPARE, "layout": W.Layout(width="104px")}
-        self.compare = W.ToggleButton(value=True, description="Compare", **look)
-        look = {"icon": "search", "tooltip": _INSPECT, "layout": W.Layout(width="124px")}
-        self.inspect = W.ToggleButton(description="Look inside", **look)
+        self.buttons = push_buttons()
+        self.compare, self.inspect = switches()
         self.inspect.observe(lambda change: self._look_inside(change["new"]), "value")
         # Built when it is asked for the first time.
         self.inspector: StepInspector | None = None
-        switches = {"compare": self.compare, "inspect": self.inspect}
-        for name, button in {**self.buttons, **switches}.items():
+        toggles = {"compare": self.compare, "inspect": self.inspect}
+        for name, button in {**self.buttons, **toggles}.items():
             button.add_class(f"rl-{name}")
         self.buttons["run"].on_click(lambda _: self.run())
         self.buttons["stop"].on_click(lambda _: self.stop())
@@ -139,7 +115,8 @@ class TrainingDashboard:
         self.status, self.samples, self.log = W.HTML(), W.HTML(), W.HTML()
         # The figure's description for a screen reader: JupyterLab drops the alt text of a PNG.
         self.figure = W.HTML()
-        for name in ("status", "samples", "log", "figure"):
+        self.doctor = W.HTML(layout=W.Layout(width="100%"))
+        for name in ("status", "samples", "log", "figure", "doctor"):
             getattr(self, name).add_class(f"rl-{name}")
         run, stop, reset = self.buttons.values()
         inspect = [self.inspect] if can_inspect(self._live) else []
@@ -154,7 +131,7 @@ class TrainingDashboard:
             [self.samples, self.log] if isinstance(self._live, RolloutConfig) else [self.log],
             layout=W.Layout(width="310px", margin="0 0 0 10px"),
         )
-        self.panel = Panel([left, right], layout=W.Layout(flex_flow="row wrap"))
+        self.panel = Panel([left, right, self.doctor], layout=W.Layout(flex_flow="row wrap"))
         self.panel.add_class("rl-dashboard")
 
     def show(self) -> None:
@@ -208,6 +185,9 @@ class TrainingDashboard:
         if isinstance(self._live, RolloutConfig):
             self.samples.value = samples_html(records[-1].get("samples", []) if records else [])
         self.log.value = log_html(records)
+        self.doctor.value = diagnosis_html(
+            records, self._live if self.running else self._shown_config
+        )
         words = html.escape(describe_run(records, self._curves))
         self.figure.value = f'<span style="{HIDDEN}">{words}</span>'
         if self._handle is not None:
