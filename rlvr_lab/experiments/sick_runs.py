@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from rlvr_lab.experiments.evaluated import short_record
-from rlvr_lab.experiments.museum import EXHIBITS, MuseumConfig
+from rlvr_lab.experiments.museum import EXHIBITS, MuseumConfig, measure_museum
+from rlvr_lab.experiments.museum import VARIANTS as MUSEUM
 from rlvr_lab.experiments.study import seeded
 from rlvr_lab.objectives.averages import Average
 from rlvr_lab.objectives.kl import entropy_bonus
@@ -23,10 +24,38 @@ from rlvr_lab.training.ppo import PPOConfig
 from rlvr_lab.training.rollouts import Experience, describe_step
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["CASES", "MUSEUM_CASES", "TESTED", "THRESHOLDS", "VARIANTS", "Case", "measure_sick"]
+__all__ = [
+    "CASES",
+    "MUSEUM_CASES",
+    "TESTED",
+    "THRESHOLDS",
+    "VARIANTS",
+    "Case",
+    "measure_again",
+    "measure_sick",
+]
 
-DROPPED = ("samples", "tokens", "approx_kl", "epochs_done", "kl_coef", "kl_reward")
-"""What the records leave out, as no rule reads it."""
+KEPT = {
+    "step",
+    "reward",
+    "pass_rate",
+    "accuracy",
+    "kl",
+    "entropy",
+    "length",
+    "length_right",
+    "length_wrong",
+    "truncated",
+    "zero_spread",
+    "explained_variance",
+    "value_loss",
+    "loss",
+    "clip_fraction",
+    "grad_norm",
+    "first_ratio",
+    "largest",
+}
+"""What the records keep: what the rules read."""
 
 THRESHOLDS, TESTED = (1, 2), (3, 4, 5, 6)
 """The seeds whose runs set the doctor's thresholds, and those that test them; both of ``data/runs/sick.json``."""
@@ -211,5 +240,25 @@ def measure_sick(
         ValueError: for no seeds.
     """
     for one in seeded(variants, seeds, first):
-        kept = [short_record(record) for record in train(one)]
-        yield Run(one, [{k: v for k, v in r.items() if k not in DROPPED} for r in kept])
+        yield Run(one, [_short(record) for record in train(one)])
+
+
+def measure_again(
+    seeds: int, variants: Mapping[str, MuseumConfig] = MUSEUM, first: int = 4
+) -> Iterator[Run]:
+    """The museum's variants with other seeds.
+
+    Raises:
+        ValueError: for no seeds.
+    """
+    for run in measure_museum(seeds, variants, first):
+        yield replace(run, records=[_short(record) for record in run.records])
+
+
+def _short(record: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a record, with three digits."""
+    return {
+        key: float(f"{value:.3g}") if isinstance(value, float) else value
+        for key, value in short_record(record).items()
+        if key in KEPT
+    }

@@ -1,6 +1,6 @@
 """Logs of TRL's GRPO trainer, one sound run and three sick ones, for the run doctor.
 
-    python -m tests.benchmarks.foreign_logs [--steps 30] [--out data/runs/foreign]
+    python -m tests.benchmarks.foreign_logs [--steps 30] [--out data/foreign]
 
 Needs the extra ``scale``. TRL trains the course's own base on the sums and writes its ``trainer_state.json``; the
 runs differ in one setting or in the reward function. The sound run's history is also written as CSV with the
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, and write the logs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=data_folder() / "runs" / "foreign")
+    parser.add_argument("--out", type=Path, default=data_folder() / "foreign")
     parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
