@@ -33,10 +33,12 @@ from tests.benchmarks.shapes import SMOKE, SMOLLM2_135M, random_batch, random_ll
 from tests.benchmarks.step import PeakMemory
 
 PROMPT = 24
-SIZES = [(1, 8, 24), (2, 8, 24), (2, 8, 48), (4, 8, 48), (8, 8, 48)]
+SIZES = [(1, 4, 24), (1, 8, 24), (2, 8, 24), (2, 8, 48), (4, 8, 48), (8, 8, 48)]
 """(N, G, T); the last one is 64 answers of 48 tokens."""
-SEVERAL, LARGE = 3, 400
-"""Measurements of each size; sizes above ``LARGE`` tokens are measured once."""
+SEVERAL, SMALL = 3, 200
+"""Measurements of each size up to ``SMALL`` tokens; larger ones, which take minutes, are measured once."""
+LOGITS_UP_TO = 800
+"""Tokens; the way between the other two is not measured beyond."""
 WAYS = {
     "whole": Limits.none(),
     "logits": Limits(activations=Limits.none().activations),
@@ -92,14 +94,16 @@ def measure(sizes: list[tuple[int, int, int]], several: int, smoke: bool) -> dic
     for size in sizes:
         tokens = size[0] * size[1] * size[2]
         for way in WAYS:
-            times = several if tokens <= LARGE else 1
+            if way == "logits" and tokens > LOGITS_UP_TO:
+                continue
+            times = several if tokens <= SMALL else 1
             found = [in_a_process(way, size, model) for _ in range(times)]
             held = found[0]["held"]
             row = {"way": way, "N": size[0], "G": size[1], "T": size[2], "tokens": tokens}
             row["growth"] = [one["growth"] for one in found]
             row["seconds"] = [one["seconds"] for one in found]
             rows.append(row)
-            print(way, *size, f"{statistics.median(row['growth']) / 2**20:.0f} MiB", flush=True)
+            print(json.dumps(row), flush=True)
     lines = {}
     for way in WAYS:
         mine = [row for row in rows if row["way"] == way]
