@@ -28,7 +28,7 @@ from rlvr_lab.records.runs import Recording, Run, record
 from rlvr_lab.rewards.count_reward_model import Score, ensemble, held_out_accuracy
 from rlvr_lab.tasks.letters import PROMPT, PreferenceWorld
 from rlvr_lab.training.config import RunConfig
-from rlvr_lab.training.inspected_kinds import algorithm_lenses
+from rlvr_lab.training.inspected_kinds import Given, algorithm_lenses
 from rlvr_lab.training.inspection import (
     Boxes,
     Inspected,
@@ -189,7 +189,7 @@ def _(config: ProxyConfig, state: TrainState, experience: Climb) -> Inspected:
         world="letters", group_size=16, prompts_per_step=len(proxy) // 16, max_new_tokens=12
     )
     lenses = {"run": Lens(f"this run: {config.optimiser.upper()}", Boxes(), weigh)}
-    lenses |= algorithm_lenses(rows, (proxy, 16, old, base, mask), config.kl_coef)
+    lenses |= algorithm_lenses(rows, Given(proxy, 16, old, base, mask), config.kl_coef)
     step = InspectedStep(
         state.step + 1,
         [PROMPT] * (len(proxy) // 16),

@@ -21,6 +21,7 @@ from rlvr_lab.objectives.averages import (
     sequence_mean,
     token_mean,
 )
+from rlvr_lab.objectives.importance import weighted
 from rlvr_lab.objectives.kl import (
     KlEstimator,
     entropy_bonus,
@@ -47,6 +48,7 @@ class Rows(NamedTuple):
 
     ``logits`` [B, T, V] are those from which the tokens were sampled; only an entropy bonus reads them.
     ``entropies`` [B, T] take their place where the logits would not fit into memory.
+    ``weights`` [B, T] multiply the loss of each token, not the KL and not the bonus (``importance``); None means 1.
     """
 
     logprobs: Tensor
@@ -55,6 +57,7 @@ class Rows(NamedTuple):
     mask: Tensor
     ref_logprobs: Tensor | None = None
     logits: Tensor | None = None
+    weights: Tensor | None = None
     entropies: Tensor | None = None
 
 
@@ -138,6 +141,13 @@ class Objective:
             rewards = kl_shaped_rewards(rewards, logprobs, ref_logprobs, mask, self.kl_coef)
         return self.advantage(rewards, group_size)
 
+    def policy_loss(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
+        """The loss without its KL term and bonus, with the tokens weighted by ``rows.weights``."""
+        average = average or self.average
+        if rows.weights is not None:
+            average = weighted(average, rows.weights)
+        return self.loss(rows, average)
+
     def total(self, rows: Rows, average: Average | None = None) -> Float[Tensor, ""]:
         """The loss, with its KL term and minus its entropy bonus, where it has them.
 
@@ -148,7 +158,7 @@ class Objective:
             average: replaces the objective's own average (``exact.estimators`` uses one per group).
         """
         average = average or self.average
-        loss = self.loss(rows, average)
+        loss = self.policy_loss(rows, average)
         if self.kl_in_loss:
             loss = loss + kl_penalty(
                 rows.logprobs,

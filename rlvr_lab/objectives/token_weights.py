@@ -34,7 +34,7 @@ class Weights:
         kl: [B, T], of the KL term in the loss; 0 without one.
         advantages: [B, T], of the answer, or of each token in PPO.
         factor: [B, T], what the loss makes of the ratio: ρ, 0 where the clip removes the gradient, a capped ρ, the
-            ratio of the whole answer, or 1 in a loss without a ratio.
+            ratio of the whole answer, or 1 in a loss without a ratio; times the importance weight, if there is one.
         average: [B, T], the weight of a token in the average.
         clipped: [B, T], True where the clip changes the weight.
     """
@@ -94,19 +94,19 @@ def objective_weights(objective: Objective, rows: Rows) -> Weights:
     >>> objective_weights(grpo, Rows(-one, -one, torch.tensor([3.0]), one.bool())).total
     tensor([[1.5000, 1.5000]])
     """
-    mask, average = rows.mask, objective.average
+    mask = rows.mask
 
     def slope(loss: Callable[[Rows], Scalar]) -> BT:
         return loss_weights(lambda lp: loss(rows._replace(logprobs=lp)), rows.logprobs)
 
-    policy = slope(lambda given: objective.loss(given, average))
+    policy = slope(objective.policy_loss)
     total = slope(replace(objective, entropy_coef=0.0).total) if objective.kl_in_loss else policy
-    counts = average_weights(average, mask, rows.logprobs)
+    counts = average_weights(objective.average, mask, rows.logprobs)
     advantages = torch.where(mask, rows.advantages[:, None], torch.nan)
     factor = factors(policy, advantages, counts)
     clipped = mask & (advantages != 0) & (policy == 0)
     if (opened := without_clip(objective)) is not None:
-        free = slope(lambda given: opened(given, average))
+        free = slope(replace(objective, loss=opened).policy_loss)
         clipped = mask & ((policy - free).abs() > 1e-9 * free.abs())
     return Weights(policy, total - policy, advantages, factor, counts, clipped)
 

@@ -110,6 +110,28 @@ PANELS: dict[str, tuple[Panel, ...]] = {
         Panel("KL to the base", "nats per answer", {"kl": ""}, "KL to the base"),
         ENTROPY,
     ),
+    "stale": (
+        Panel(
+            "Answers of the sampler",
+            "per answer",
+            {"reward": "reward", "pass_rate": "pass rate"},
+            aside=frozenset({"pass_rate"}),
+            top=1.0,
+        ),
+        Panel(
+            "KL of the sampler to the policy",
+            "nats per token",
+            {"mismatch_kl": ""},
+            "KL of the sampler to the policy",
+        ),
+        Panel("Effective sample size", "share of the answers", {"effective_share": ""}, top=1.0),
+        Panel(
+            "Weights of the tokens",
+            "weight, share of tokens",
+            {"weight_mean": "mean", "masked_share": "masked"},
+            top=1.0,
+        ),
+    ),
 }
 """Kind of a configuration → the panels of its runs."""
 
@@ -136,6 +158,10 @@ _WORDS = {
     "gold": "gold reward",
     "proxy": "proxy reward",
     "distance": "√KL",
+    "mismatch_kl": "KL of the sampler to the policy in nats per token",
+    "effective_share": "effective share of the answers",
+    "weight_mean": "mean weight",
+    "masked_share": "share of tokens with weight 0",
 }
 
 

@@ -1,4 +1,4 @@
-"""How a step of each kind of run is shown: policy gradient, PPO, TRPO and pairs.
+"""How a step of each kind of run is shown: policy gradient (with its own sampler or another), PPO, TRPO and pairs.
 
 Every loss is the function that the trainer calls. Beside the run's own loss stand those of the table of
 ``objectives.losses``, each with its own advantage, ratio, clip and average, and with the run's β: what would it
@@ -7,7 +7,7 @@ have done with the same batch?
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,10 +37,11 @@ from rlvr_lab.training.pairs import DpoConfig, both_answers, letter_logprobs, sc
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
 from rlvr_lab.training.ppo import PPOConfig, compared, fill, policy_loss
 from rlvr_lab.training.rollouts import Experience, RolloutConfig
+from rlvr_lab.training.stale import StaleConfig, StaleExperience
 from rlvr_lab.training.state import TrainState
 from rlvr_lab.training.trpo import TRPOConfig, surrogate_gain
 
-__all__ = ["TITLES", "algorithm_lenses", "objective_lens", "sampled_step"]
+__all__ = ["TITLES", "Given", "algorithm_lenses", "objective_lens", "sampled_step"]
 
 OWN = "run"
 """Name of the run's own loss among the lenses."""
@@ -50,8 +51,17 @@ _ROW = (
     *("kl_in", "kl_estimator"),
 )
 """The settings that a row of the table has."""
-Given = tuple[Tensor, int, Tensor, Tensor, Tensor]
-"""rewards [B], G, log π_old, log π_ref and mask [B, T]."""
+
+
+class Given(NamedTuple):
+    """What a loss reads of a batch: rewards [B]; log π_old, log π_ref, mask and the tokens' weights [B, T]."""
+
+    rewards: Tensor
+    group_size: int
+    old: Tensor
+    reference: Tensor
+    mask: Tensor
+    weights: Tensor | None = None
 
 
 # ------------------------------------------------------------------------------------- sampled answers
@@ -80,14 +90,19 @@ def objective_lens(
 
 
 def _weighed(objective: Objective, logprobs: Tensor, given: Given) -> Weights:
-    _, _, old, reference, mask = given
-    rows = Rows(logprobs, old, _advantages(objective, given), mask, reference)
+    rows = Rows(
+        logprobs,
+        given.old,
+        _advantages(objective, given),
+        given.mask,
+        given.reference,
+        weights=given.weights,
+    )
     return objective_weights(objective, rows)
 
 
 def _advantages(objective: Objective, given: Given) -> Tensor:
-    rewards, size, old, reference, mask = given
-    return objective.advantages(rewards, size, old, reference, mask)
+    return objective.advantages(*given[:5])
 
 
 def algorithm_lenses(config: RolloutConfig, given: Given, kl_coef: float) -> dict[str, Lens]:
@@ -115,8 +130,10 @@ def sampled_step(
     lenses: dict[str, Lens],
     note: str = "",
     reference: bool = False,
+    old: Tensor | None = None,
+    before: Tensor | None = None,
 ) -> Inspected:
-    """A step of sampled answers: the policy has not moved since it wrote them, so log π is log π_old."""
+    """A step of sampled answers; unless told otherwise the policy has not moved since it wrote them: π is π_old."""
     batch, verdicts = experience.batch, experience.answers.verdicts
     step = InspectedStep(
         state.step + 1,
@@ -129,8 +146,8 @@ def sampled_step(
         [verdict.reason.replace("_", " ") for verdict in verdicts],
         torch.tensor([verdict.correct for verdict in verdicts]),
         batch.group_size,
-        batch.old_logprobs,
-        batch.old_logprobs,
+        batch.old_logprobs if old is None else old,
+        batch.old_logprobs if before is None else before,
         lenses,
         note,
         experience.reference.logprobs if reference else None,
@@ -155,7 +172,7 @@ def _own_title(config: PolicyGradientConfig) -> str:
 def _given(experience: Experience) -> Given:
     batch, reference = experience.batch, experience.reference.logprobs
     rewards, size = experience.rewards, batch.group_size
-    return rewards, size, batch.old_logprobs, reference, batch.completion_mask
+    return Given(rewards, size, batch.old_logprobs, reference, batch.completion_mask)
 
 
 @inspect_step.register
@@ -169,6 +186,25 @@ def _(config: PolicyGradientConfig, state: TrainState, experience: Experience) -
         notes.append("The entropy bonus acts on every word of the vocabulary; it is left out here.")
     lenses = {OWN: own} | algorithm_lenses(config, given, config.kl_coef)
     return sampled_step(config, state, experience, lenses, " ".join(notes), config.kl_coef > 0)
+
+
+@inspect_step.register
+def _(config: StaleConfig, state: TrainState, experience: StaleExperience) -> Inspected:
+    """With the sampler's answers log π is not log μ, and a weight may belong to each token."""
+    if config.samples_itself:
+        return inspect_step.dispatch(PolicyGradientConfig)(config, state, experience)
+    old = config.compared_batch(experience).old_logprobs
+    weights = config.weights(experience) if config.has_weights else None
+    given = _given(experience)._replace(old=old, weights=weights)
+    own = objective_lens(_own_title(config), config, given, lambda c: c.objective_on(experience))
+    lenses = {OWN: own} | algorithm_lenses(config, given, config.kl_coef)
+    note = "Another policy wrote these answers." + (
+        " The ratio in the loss contains the weight of the correction."
+        if config.has_weights
+        else ""
+    )
+    trainer = experience.trainer_logprobs
+    return sampled_step(config, state, experience, lenses, note, config.kl_coef > 0, old, trainer)
 
 
 def _token_lens(

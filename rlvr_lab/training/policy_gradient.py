@@ -164,6 +164,7 @@ def improve(
     updates: int = 1,
     minibatches: int = 1,
     max_norm: float | None = 1.0,
+    weights: Float[Tensor, "B T"] | None = None,
 ) -> dict[str, float]:
     """Compare the answers and take ``updates`` · ``minibatches`` optimiser steps on them.
 
@@ -177,6 +178,7 @@ def improve(
         updates: passes over the batch.
         minibatches: parts of the batch, by groups, in order.
         max_norm: of the gradient; None leaves it alone.
+        weights: of the tokens' losses, where another policy has sampled them (``importance``); None means 1.
 
     Returns:
         Means over the optimiser steps of ``loss``, ``grad_norm`` (before clipping) and ``clip_fraction``.
@@ -203,7 +205,9 @@ def improve(
             else:
                 logprobs = token_logprobs(model, small, temperature, needed)
             given = (logprobs, small.old_logprobs, a, small.completion_mask, ref_logprobs[rows])
-            given = Rows(*given, logits, entropies=entropies)
+            given = Rows(
+                *given, logits, None if weights is None else weights[rows], entropies=entropies
+            )
             loss = objective.total(given)
             # If every group has zero spread, no row is left and there is no step to take.
             norm = optimiser_step(state.optimizer, loss, max_norm) if loss.requires_grad else 0.0

@@ -29,6 +29,7 @@ class TrainState:
             from (seed, step).
         numbers: other numbers that change, such as PPO's adaptive β.
         data: what a run learns from, where that is fixed (pairs); ``begin`` draws it again.
+        earlier: frozen policies of the last steps, the newest first, where a run needs them (``stale``).
     """
 
     policy: Policy
@@ -41,6 +42,7 @@ class TrainState:
     generator: torch.Generator | None = None
     numbers: dict[str, float] = field(default_factory=dict)
     data: Any = None
+    earlier: list[Policy] = field(default_factory=list)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -49,5 +51,6 @@ class TrainState:
             "policy": self.policy.model,
             "reference": self.reference.model if self.reference else None,
             "value": self.value_model,
+            **{f"earlier{age}": policy.model for age, policy in enumerate(self.earlier, 1)},
         }
         return {name: module for name, module in named.items() if module is not None}

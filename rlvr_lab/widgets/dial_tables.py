@@ -200,12 +200,67 @@ OVEROPTIMISE = (
     SEED,
 )
 
+_WEIGHTED = ("tis", "icepop", "sequence")
+STALE = (
+    slide(
+        "lag",
+        "lag",
+        "lag k",
+        "The sampler is the policy as it was k steps ago. 0: the policy itself.",
+        [0, 1, 2, 4, 8, 16],
+    ),
+    slide(
+        "noise",
+        "noise",
+        "noise σ",
+        "Standard deviation of Gaussian noise on each logit of the sampler.",
+        [0.0, 0.1, 0.3, 0.5, 1.0, 1.5],
+    ),
+    choose("rounding", "rounding", "rounding", "How the sampler's weights are rounded."),
+    choose(
+        "correction",
+        "correction",
+        "correction",
+        "What the update does about the mismatch. PPO's clip: the ratio is π/μ. The others weight each token by "
+        "π_old/μ: truncated or masked per token, or truncated per answer.",
+        {
+            "none": "none",
+            "PPO's clip on π/μ": "clip",
+            "token, truncated (TIS)": "tis",
+            "token, masked (IcePop)": "icepop",
+            "answer, truncated": "sequence",
+        },
+    ),
+    slide(
+        "cap",
+        "cap",
+        "cap",
+        "The largest weight; above it a weight is truncated, or with IcePop set to 0.",
+        [1.2, 1.5, 2.0, 3.0, 5.0, 10.0],
+        enabled=lambda config: config.correction in _WEIGHTED,
+    ),
+    slide(
+        "floor",
+        "floor",
+        "floor",
+        "With IcePop a weight below this is set to 0.",
+        [0.0, 0.2, 0.5, 0.8],
+        enabled=lambda config: config.correction == "icepop",
+    ),
+    RATE,
+    GROUP,
+    PROMPTS,
+    STEPS,
+    SEED,
+)
+
 DIALS: dict[str, tuple[Dial, ...]] = {
     "policy-gradient": POLICY_GRADIENT,
     "ppo": PPO,
     "trpo": TRPO,
     "pairs": PAIRS,
     "overoptimise": OVEROPTIMISE,
+    "stale": STALE,
 }
 """Kind of a configuration → its dials, in the order of the panel."""
 

@@ -11,6 +11,7 @@ from rlvr_lab.pictures.runs import describe_run, plot_run
 from rlvr_lab.training import PolicyGradientConfig, PPOConfig, TRPOConfig, train
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.training.stale import StaleConfig
 
 SMALL = {"steps": 2, "prompts_per_step": 2, "group_size": 4}
 RUNS = {
@@ -19,6 +20,7 @@ RUNS = {
     "trpo": TRPOConfig(fisher_groups=1, **SMALL),
     "pairs": DpoConfig(steps=2, measure_every=1, pairs=50),
     "overoptimise": ProxyConfig(steps=2, pairs=50, batch_size=32),
+    "stale": StaleConfig(lag=1, correction="icepop", **SMALL),
 }
 
 

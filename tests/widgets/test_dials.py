@@ -12,6 +12,7 @@ from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training import PolicyGradientConfig, PPOConfig, TRPOConfig
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.pairs import DpoConfig
+from rlvr_lab.training.stale import StaleConfig
 from rlvr_lab.widgets.controls import Controls
 from rlvr_lab.widgets.dial_tables import DIALS, dials_of
 from rlvr_lab.widgets.words import LiveRun, ending, name_runs, progress
@@ -22,6 +23,7 @@ STARTS = {
     "trpo": TRPOConfig(),
     "pairs": DpoConfig(),
     "overoptimise": ProxyConfig(),
+    "stale": StaleConfig(lag=2, correction="icepop"),
 }
 LAB = replace(PolicyGradientConfig(), world="lab", **WORLDS["lab"].settings)
 # Settings that move together: the two sides of a clip; only the group's mean may be divided by a std.
