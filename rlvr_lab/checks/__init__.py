@@ -83,7 +83,11 @@ from rlvr_lab.checks.run_reports import (
     check_tax_prediction,
     check_weight_report,
 )
+from rlvr_lab.checks.scaling import check_update_memory
+from rlvr_lab.checks.scaling_runs import check_sampler, check_sick_run
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
+from rlvr_lab.checks.stale_gradient import check_stale_gradient
+from rlvr_lab.checks.stale_weights import check_stale_weights
 from rlvr_lab.checks.train_cases import (
     check_chain_train,
     check_prompt_train,
@@ -175,16 +179,21 @@ __all__ = [
     "check_reinforce_train",
     "check_reward_model_prediction",
     "check_reward_to_go",
+    "check_sampler",
     "check_sharpening",
+    "check_sick_run",
     "check_simpo_loss",
     "check_softmax_gradient",
     "check_stage",
+    "check_stale_gradient",
+    "check_stale_weights",
     "check_state_columns",
     "check_std_multiplier",
     "check_step_size",
     "check_tax_prediction",
     "check_token_rewards",
     "check_token_weights",
+    "check_update_memory",
     "check_utilisation",
     "check_value_loss",
     "check_votes",

@@ -17,6 +17,7 @@ from rlvr_lab.objectives import (
     averages,
     distillation,
     gae,
+    importance,
     kl,
     losses,
     preferences,
@@ -189,6 +190,15 @@ def package_graded(rewards, size):
     return out
 
 
+def package_weights(trainer, sampler, mask, kind, cap, floor):
+    return importance.CORRECTIONS[kind](trainer, sampler, mask, cap, floor)
+
+
+def package_stale_loss(logprobs, weights, given, mask):
+    average = importance.weighted(averages.token_mean, weights)
+    return losses.reinforce_loss(logprobs, given, mask, average)
+
+
 PACKAGE: Functions = {
     "check_bradley_terry_loss": (preferences.bradley_terry_loss,),
     "check_dpo_loss": (package_flipped_dpo,),
@@ -226,6 +236,7 @@ PACKAGE: Functions = {
     "check_kimi_loss": (package_kimi, package_resting),
     "check_length_repair": (length.length_rewards,),
     "check_distillation_gradients": (package_full, package_sampled),
+    "check_stale_weights": (package_weights, package_stale_loss, importance.effective_share),
     "check_votes": (
         lambda probs, n: voting.majority_correct(n, probs[0], probs[1:]),
         SOLUTIONS["check_votes"][1],

@@ -14,6 +14,7 @@ from tests.seeded_mistakes import (
     ppo,
     predictions,
     preferences,
+    scaling,
     train_runs,
     trust_region,
 )
@@ -30,6 +31,7 @@ BANK: dict[str, list[Seeded]] = {
     **case_r1.BANK,
     **case_kimi.BANK,
     **case_qwen3.BANK,
+    **scaling.BANK,
     **train_runs.BANK,
     **predictions.BANK,
     **derivations.BANK,
