@@ -12,6 +12,8 @@ from rlvr_lab.experiments import (  # noqa: F401
     museum,
     overoptimisation,
     ppo_details,
+    smollm2,
+    stale,
     trust_region,
 )
 from rlvr_lab.experiments.kimi import studies as kimi  # noqa: F401

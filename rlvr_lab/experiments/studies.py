@@ -24,6 +24,8 @@ from rlvr_lab.experiments.qwen3.studies import QWEN3_STUDIES
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
 from rlvr_lab.experiments.sick_runs import VARIANTS as SICK
 from rlvr_lab.experiments.sick_runs import measure_sick
+from rlvr_lab.experiments.smollm2 import STUDY as SMOLLM2
+from rlvr_lab.experiments.stale import STUDY as STALE
 from rlvr_lab.experiments.study import Study
 from rlvr_lab.experiments.trust_region import STALL, measure_stall
 from rlvr_lab.records.runs import Run
@@ -71,6 +73,8 @@ STUDIES = {
         "sick_museum",
         first=4,
     ),
+    "smollm2": SMOLLM2,
+    "stale": STALE,
     **LIVE_STUDIES,
     **R1_STUDIES,
     **KIMI_STUDIES,

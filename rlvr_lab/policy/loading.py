@@ -1,7 +1,10 @@
 """The policy: a ``transformers`` causal language model and its tokenizer."""
 
 import copy
+import io
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -10,12 +13,15 @@ from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
+from rlvr_lab.policy.chat import turn_end
 from rlvr_lab.policy.data import data_folder
+from rlvr_lab.policy.packaged import PACKAGED, packaged_folder
 
 __all__ = ["Policy", "encode_prompts", "load_policy", "resolve_device"]
 
@@ -43,17 +49,27 @@ class Policy:
 
     @property
     def stop_ids(self) -> list[int]:
-        """All token ids that end an answer; some chat models have several."""
+        """All token ids that end an answer; some chat models have several.
+
+        The tokenizer's end of sequence, those of the generation config, and the end of a turn in the chat
+        template. If one were missing, answers that end with it would run on to the length limit.
+        """
         config = self.model.generation_config
         ids = config.eos_token_id if config is not None else None
         ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
-        return sorted({self.tokenizer.eos_token_id, *ids})
+        return sorted({self.tokenizer.eos_token_id, turn_end(self.tokenizer), *ids} - {None})
 
     def frozen_copy(self) -> "Policy":
         """A copy with frozen parameters: the reference policy."""
-        model = type(self.model)(self.model.config).to(self.device, self.model.dtype)
-        model.load_state_dict(self.model.state_dict())
+        model = _with_weights_of(self.model, self.model.config)
         return Policy(model.eval().requires_grad_(False), self.tokenizer, self.name)
+
+    def cast(self, dtype: torch.dtype) -> "Policy":
+        """Round the weights to ``dtype`` in place; returns the policy."""
+        # The parameters only: see ``_with_weights_of``.
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return self
 
     def save(self, folder: str | Path) -> None:
         """Write the model (safetensors) and the tokenizer into ``folder``."""
@@ -81,19 +97,22 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
     """Load a shipped base model (``"sums"``, ``"lab"``, ``"codes"``), a local folder, or a model from a hub.
 
     Args:
-        name: the name of a shipped model, a folder (with safetensors, or with one GGUF file), or a hub
-            id such as ``HuggingFaceTB/SmolLM2-135M-Instruct``.
+        name: the name of a shipped model, the name of a packaged one (``smollm2``, see ``policy.packaged``), a
+            folder (with safetensors, or with one GGUF file), or a hub id such as
+            ``HuggingFaceTB/SmolLM2-135M-Instruct``.
         device: see ``resolve_device``.
         dtype: of the weights; float32 if not given.
 
     Raises:
-        FileNotFoundError: when the name is none of the three, or the hub cannot be reached; the message
-            says what to do.
+        FileNotFoundError: when the name is none of these, or the hub cannot be reached, or a packaged model
+            is not installed; the message says what to do.
         ValueError: when a folder is incomplete or a file in it is damaged.
     """
     models = data_folder() / "models"
     known = sorted(path.parent.name for path in models.glob("*/config.json"))
     local = models / name if str(name) in known else Path(name)
+    if str(name) in PACKAGED:
+        local = packaged_folder(str(name))
     shipped = local.resolve().parent == models.resolve()
     source, options = str(local if local.is_dir() else name), {}
     if local.is_dir():
@@ -104,9 +123,11 @@ def load_policy(name: str | Path, device: str = "auto", dtype: torch.dtype | Non
         shared = shipped and not (local / "tokenizer.json").is_file()
         words = data_folder() / "tokenizer" if shared else source
         tokenizer = AutoTokenizer.from_pretrained(words, **options)
-        model, found = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype or torch.float32, output_loading_info=True, **options
-        )
+        # Reading GGUF draws a progress bar of its own, which no setting turns off.
+        with redirect_stderr(io.StringIO()) if options else nullcontext():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype or torch.float32, output_loading_info=True, **options
+            )
     except OSError as error:
         if local.is_dir():
             raise ValueError(f"name: the model in {source} cannot be read ({error})") from None
@@ -137,6 +158,11 @@ def _check_folder(folder: Path, shipped: bool) -> dict[str, str]:
     if not (folder / "config.json").is_file():
         packed = sorted(path.name for path in folder.glob("*.gguf"))
         if len(packed) == 1:
+            if lacking := [name for name in ("gguf", "accelerate") if find_spec(name) is None]:
+                raise ValueError(
+                    f"name: reading {folder / packed[0]} needs the package {' and '.join(lacking)}: "
+                    "`pip install -c constraints.txt gguf accelerate`"
+                )
             return {"gguf_file": packed[0]}
         raise ValueError(
             f"name: folder {folder} has no config.json, so it does not contain a model"
@@ -158,10 +184,17 @@ def _plain_weights(model: PreTrainedModel) -> PreTrainedModel:
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = type(model)(config).to(model.dtype)
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
-    return plain
+    return _with_weights_of(model, config)
+
+
+def _with_weights_of(model: PreTrainedModel, config: PreTrainedConfig) -> PreTrainedModel:
+    """A new model with the weights of ``model``, in their dtype and on their device."""
+    # Not ``.to(dtype)``: it would also round the frequencies of the positions, which stay in float32 when a
+    # model is loaded, and a bfloat16 reference would differ from its policy before the first step.
+    made = type(model)._from_config(config, dtype=model.dtype).to(model.device)
+    made.load_state_dict(model.state_dict())
+    made.generation_config = model.generation_config
+    return made
 
 
 def encode_prompts(

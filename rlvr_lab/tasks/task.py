@@ -23,12 +23,12 @@ class Problem:
 
     Attributes:
         prompt: the text that the policy reads.
-        answer: the correct answer, for the verifier.
+        answer: the correct answer, for the verifier; a text where it is no integer.
         difficulty: number of operations needed, at least 1.
     """
 
     prompt: str
-    answer: int
+    answer: int | str
     difficulty: int = 1
 
 
@@ -65,6 +65,10 @@ class Task(ABC):
     @abstractmethod
     def verify(self, problem: Problem, text: str, truncated: bool) -> Verdict:
         """Judge one completion."""
+
+    def for_policy(self, policy: Policy) -> "Task":
+        """The task with its prompts written as ``policy`` reads them; by default as they are."""
+        return self
 
     def well_formed(self, text: str) -> bool:
         """Whether the completion gets the format reward; by default True."""

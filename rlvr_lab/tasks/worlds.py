@@ -6,9 +6,12 @@ from typing import Any
 
 from rlvr_lab.policy.loading import Policy, load_policy
 from rlvr_lab.tasks.codes import Codes
+from rlvr_lab.tasks.few_shot_words import FewShotWords
+from rlvr_lab.tasks.gym import Gym
 from rlvr_lab.tasks.length_lab import LengthLab
 from rlvr_lab.tasks.letters import PreferenceWorld
 from rlvr_lab.tasks.long_sums import LongSums
+from rlvr_lab.tasks.question_file import QuestionFile
 from rlvr_lab.tasks.sums import Sums
 from rlvr_lab.tasks.task import Task
 from rlvr_lab.tasks.two_modes import TwoModes
@@ -37,6 +40,20 @@ class KnownWorld:
 
 def _no_base(task: Task, seed: int, device: str) -> Policy:
     raise ValueError("base: no base of long_sums is shipped; name a folder that holds one")
+
+
+# A pretrained model is large: few answers a step, a small learning rate, and only the accuracy as the reward.
+PRETRAINED: dict[str, Any] = {
+    "steps": 15,
+    "prompts_per_step": 6,
+    "group_size": 8,
+    "learning_rate": 2e-5,
+    "rewards": {"accuracy": 1.0},
+}
+
+
+def _smollm2(task: Task, seed: int, device: str) -> Policy:
+    return load_policy("smollm2", device)
 
 
 WORLDS: dict[str, KnownWorld] = {
@@ -72,6 +89,27 @@ WORLDS: dict[str, KnownWorld] = {
         "two tasks, two modes (Qwen3)",
         TwoModes,
         settings={"max_new_tokens": 20, "world_options": {"flag": "mixed"}},
+    ),
+    "words": KnownWorld(
+        "few-shot words (pretrained model)",
+        FewShotWords,
+        base=_smollm2,
+        settings=PRETRAINED | {"max_new_tokens": 8},
+        ready=False,
+    ),
+    "questions": KnownWorld(
+        "questions from a file (pretrained model)",
+        QuestionFile,
+        base=_smollm2,
+        settings=PRETRAINED | {"max_new_tokens": 128},
+        ready=False,
+    ),
+    "gym": KnownWorld(
+        "reasoning-gym (pretrained model)",
+        Gym,
+        base=_smollm2,
+        settings=PRETRAINED | {"max_new_tokens": 128},
+        ready=False,
     ),
 }
 

@@ -4,7 +4,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,6 +83,8 @@ class RolloutConfig(RunConfig):
         top_p: nucleus of the sampling; 1 samples from the whole distribution.
         rewards: name in ``rewards.registry.REWARDS`` → weight; what is maximised is their weighted sum.
         device: see ``policy.loading.resolve_device``.
+        dtype: of the weights that ``begin`` loads. In bfloat16 an update smaller than about 1/256 of a weight is
+            lost to rounding; with a small learning rate most updates are.
 
     Step k draws its problems and answers from (seed, k), so two runs that differ in one setting see the
     same problems.
@@ -101,10 +103,11 @@ class RolloutConfig(RunConfig):
     top_p: float = 1.0
     rewards: dict[str, float] = field(default_factory=lambda: {"accuracy": 1.0, "format": 0.1})
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     FIXED: ClassVar[tuple[str, ...]] = (
         *RunConfig.FIXED,
-        *("world", "world_options", "base", "device"),
+        *("world", "world_options", "base", "device", "dtype"),
     )
 
     def __post_init__(self) -> None:
@@ -131,8 +134,10 @@ class RolloutConfig(RunConfig):
         """
         task = task or make_task(self.world, self.world_options)
         if policy is None:
-            named = load_policy(self.base, self.device) if self.base else None
-            policy = named or base_policy(self.world, task, self.seed, self.device)
+            dtype = getattr(torch, self.dtype)
+            named = load_policy(self.base, self.device, dtype) if self.base else None
+            policy = named or base_policy(self.world, task, self.seed, self.device).cast(dtype)
+        task = task.for_policy(policy)
         # Dropout would make π differ from π_old at equal weights: the ratio would not start at 1.
         policy.model.eval()
         given = rewards or {}
