@@ -17,6 +17,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from rlvr_lab.objectives.kl import entropy
 from rlvr_lab.policy.batch import RolloutBatch
 from rlvr_lab.policy.head_scores import body_and_head, chosen_scores
+from rlvr_lab.policy.llama_pass import tree_logits, tree_pass_fits, tree_scores
 from rlvr_lab.policy.memory_plan import Limits, limits_on, split_rows, stored_bytes
 
 __all__ = [
@@ -72,17 +73,20 @@ def state_logits(
     Prompts, and answers that occur twice in a group, are computed once.
     """
     tokens = batch.completion_ids.shape[1]
-    order, twin = distinct_answers(
-        batch, torch.arange(len(batch.lengths), device=batch.lengths.device)
-    )
+    every = torch.arange(len(batch.lengths), device=batch.lengths.device)
     with sdpa_kernel(SDPBackend.MATH):
-        parts = [
-            torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
-            for _, _, logits in _in_parts(
-                _logits_of(model), model.config, batch, order, rows_per_pass
-            )
-        ]
-    logits = torch.cat(parts)[twin]
+        if tree_pass_fits(model, batch, len(every)):
+            logits = tree_logits(model, batch, every)
+        else:
+            order, twin = distinct_answers(batch, every)
+            parts = [
+                torch.nn.functional.pad(logits, (0, 0, 0, tokens - logits.shape[1]))
+                for _, _, logits in _in_parts(
+                    _logits_of(model), model.config, batch, order, rows_per_pass
+                )
+            ]
+            logits = torch.cat(parts)[twin]
+    logits = logits.masked_fill(~batch.attention_mask[..., None], 0.0)
     return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
 
 
@@ -246,6 +250,9 @@ class _Columns:
     def of(self, order: Tensor) -> list[Tensor]:
         """The numbers of the rows ``order``, which read their prompts themselves."""
         batch, split = self.batch, self.split
+        if not split and tree_pass_fits(self.model, batch, len(order)):
+            scores = tree_scores(self.model, batch, order, self.temperature, self.with_entropy)
+            return [column.to(batch.old_logprobs) for column in scores]
         read = _states_of(split[0]) if split else _logits_of(self.model)
         rows, width = len(order), batch.completion_ids.shape[1]
         found = [batch.old_logprobs.new_zeros(rows, width) for _ in range(1 + self.with_entropy)]

@@ -65,6 +65,14 @@ def gradient(scores, batch, model):
     return torch.autograd.grad(total, list(model.parameters()))
 
 
+@pytest.fixture(params=["tree", "rows"])
+def way(request, monkeypatch) -> None:
+    """Both ways of one pass: over the tree of beginnings, and over padded rows."""
+    if request.param == "rows":
+        monkeypatch.setattr("rlvr_lab.policy.logprobs.tree_pass_fits", lambda *_: False)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES.keys())
 def test_parts_change_neither_values_nor_gradients(base, batch, limits) -> None:
@@ -92,8 +100,9 @@ def test_nothing_wanted_is_nothing_computed(base) -> None:
     assert token_scores(base.model, batch, rows=nobody)[1] is None
 
 
-def test_parts_store_little(base) -> None:
+def test_parts_store_little(base, monkeypatch) -> None:
     """In one pass everything is stored; in parts only what the rows have in common."""
+    monkeypatch.setattr("rlvr_lab.policy.logprobs.tree_pass_fits", lambda *_: False)
     batch = drawn(base)
     stored = {
         name: sum(
