@@ -6,15 +6,17 @@ The model has the shape of SmolLM2-135M and random weights. Every number comes f
 forked from one that only holds the model. It takes one small step, so that gradients and Adam's moments exist,
 and then measures how much its resident memory grows at most in the update (``PeakMemory``). Three ways:
 ``whole`` stores all logits and activations, ``logits`` computes the logits for a few hundred tokens at a time,
-``parts`` also splits the rows, which is what the package does by itself. ``--smoke`` takes a model of a few
-thousand weights.
+``parts`` also splits the rows, which is what the package does by itself. Sizes that OUT already holds are not
+measured again. ``--smoke`` takes a model of a few thousand weights.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,40 +87,45 @@ def fit(tokens: list[int], growth: list[float]) -> dict[str, float]:
     }
 
 
-def measure(sizes: list[tuple[int, int, int]], several: int, smoke: bool) -> dict[str, Any]:
-    """Rows for every way and size, a line for each way, and what the formula expects."""
+def measure(
+    sizes: list[tuple[int, int, int]], several: int, smoke: bool, known: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """After each measurement: its rows, a line for each way, and the numbers of the formula.
+
+    ``known`` are rows of an earlier call, which are not measured again.
+    """
     torch.set_num_threads(1)
     shape = SMOKE if smoke else SMOLLM2_135M
     model = random_llama(shape, torch.float32)
-    rows, held = [], {}
-    for size in sizes:
-        tokens = size[0] * size[1] * size[2]
+    rows = list(known)
+    done = {(row["way"], row["N"], row["G"], row["T"]) for row in rows}
+    for size in sorted(sizes, key=math.prod, reverse=True):
+        tokens = math.prod(size)
         for way in WAYS:
-            if way == "logits" and tokens > LOGITS_UP_TO:
+            if (way, *size) in done or (way == "logits" and tokens > LOGITS_UP_TO):
                 continue
             times = several if tokens <= SMALL else 1
             found = [in_a_process(way, size, model) for _ in range(times)]
-            held = found[0]["held"]
             row = {"way": way, "N": size[0], "G": size[1], "T": size[2], "tokens": tokens}
-            row["growth"] = [one["growth"] for one in found]
-            row["seconds"] = [one["seconds"] for one in found]
+            row |= {name: [one[name] for one in found] for name in ("growth", "seconds")}
+            row["held"] = found[0]["held"]
             rows.append(row)
             print(json.dumps(row), flush=True)
-    lines = {}
-    for way in WAYS:
-        mine = [row for row in rows if row["way"] == way]
-        medians = [statistics.median(row["growth"]) for row in mine]
-        lines[way] = fit([row["tokens"] for row in mine], medians)
-    stored = stored_bytes(model.config, torch.float32)
-    return {
-        "rows": rows,
-        "lines": lines,
-        "held": held,
-        "formula": {**vars(stored), "prompt": PROMPT},
-        "limits": vars(Limits()),
-        "shape": shape,
-        "versions": versions(),
-    }
+            yield {
+                "rows": sorted(rows, key=lambda row: (list(WAYS).index(row["way"]), row["tokens"])),
+                "lines": {way: line for way in WAYS if (line := line_of(way, rows))},
+                "formula": {**vars(stored_bytes(model.config, torch.float32)), "prompt": PROMPT},
+                "limits": vars(Limits()),
+                "shape": shape,
+                "versions": versions(),
+            }
+
+
+def line_of(way: str, rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """The line through the medians of one way, if there are at least two sizes."""
+    mine = [row for row in rows if row["way"] == way]
+    medians = [statistics.median(row["growth"]) for row in mine]
+    return fit([row["tokens"] for row in mine], medians) if len(mine) > 1 else None
 
 
 def main() -> None:
@@ -129,12 +136,14 @@ def main() -> None:
     parser.add_argument("--several", type=int, default=SEVERAL)
     parser.add_argument("--smoke", action="store_true", help="a tiny model")
     options = parser.parse_args()
-    result = measure(SIZES, options.several, options.smoke)
+    out = options.out
+    known = json.loads(out.read_text("utf-8"))["rows"] if out and out.is_file() else []
+    for result in measure(SIZES, options.several, options.smoke, known):
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for way, line in result["lines"].items():
         print(f"{way}: {line['per_token'] / 2**20:.3f} MiB per token, worst {line['worst']:.1%}")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
