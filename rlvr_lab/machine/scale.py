@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import PreTrainedTokenizerBase
 
 from rlvr_lab.machine.replay import Replay
@@ -133,6 +134,12 @@ def _merged(arguments: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any]
 
 def _keep_reference(policy: Policy, folder: Path, processes: Any) -> None:
     """TRL reads its reference policy from a folder: write what was loaded, once, for all processes."""
+    name = type(policy.model).__name__
+    if not hasattr(transformers, name):
+        raise ValueError(
+            f"kl_coef: TRL reads its reference policy from a folder, and a {name} can be read by this project only; "
+            "the closest is 0"
+        )
     if processes.is_main_process:
         policy.save(folder)
     processes.wait_for_everyone()

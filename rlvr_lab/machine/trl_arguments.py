@@ -85,7 +85,7 @@ def trl_plan(
     """
     if type(config) is not PolicyGradientConfig:
         raise ValueError(
-            f"algorithm: TRL is given policy-gradient runs, and not {config.KIND or type(config).__name__}"
+            f"algorithm: TRL is given policy-gradient runs, and not {type(config).__name__}"
         )
     refuse(config, TRL_REFUSES, "TRL")
     task = task or make_task(config.world, config.world_options)

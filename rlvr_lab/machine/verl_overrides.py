@@ -32,7 +32,7 @@ def verl_overrides(config: PolicyGradientConfig) -> list[str]:
     """
     if type(config) is not PolicyGradientConfig:
         raise ValueError(
-            f"algorithm: verl is given policy-gradient runs, and not {config.KIND or type(config).__name__}"
+            f"algorithm: verl is given policy-gradient runs, and not {type(config).__name__}"
         )
     refuse(config, VERL_REFUSES, "verl")
     options = ",".join(f"{k}={v}" for k, v in sorted(config.world_options.items()))

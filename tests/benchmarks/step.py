@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 
+from rlvr_lab.machine.telemetry import without_telemetry
 from rlvr_lab.policy.loading import Policy, encode_prompts, load_policy
 from rlvr_lab.policy.sampling import sample
 from rlvr_lab.records.runs import versions
@@ -86,6 +87,7 @@ def matmul_rate() -> float:
 
 def trl_step(policy: Policy, problems: list, folder: str) -> Callable[[], float]:
     """A function that runs one training step of TRL's trainer and returns its seconds."""
+    without_telemetry()
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -99,7 +101,7 @@ def trl_step(policy: Policy, problems: list, folder: str) -> Callable[[], float]
         output_dir=folder,
         use_cpu=True,
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         per_device_train_batch_size=PROMPTS * GROUP,
         num_generations=GROUP,
         max_completion_length=WINDOW,

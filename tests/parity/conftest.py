@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from rlvr_lab.machine.telemetry import without_telemetry
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.words import build_tokenizer
 
@@ -20,6 +21,7 @@ def a_trainer(kind: str, folder: str):
 
     Nothing of it is ever run but its loss and its advantages.
     """
+    without_telemetry()
     trl = pytest.importorskip("trl", reason=REASON)
     from datasets import Dataset  # comes with TRL
 
@@ -29,7 +31,7 @@ def a_trainer(kind: str, folder: str):
         output_dir=folder,
         use_cpu=True,
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         per_device_train_batch_size=GROUPS * GROUP,
         num_generations=GROUP,
         max_completion_length=WINDOW,
