@@ -10,7 +10,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,25 +22,43 @@ from rlvr_lab.objectives.importance import CORRECTIONS, weighted
 from rlvr_lab.objectives.losses import ppo_clip_loss
 from rlvr_lab.objectives.token_weights import loss_weights
 
-__all__ = ["ESTIMATORS", "climb", "corrected_gradient", "noisy_logprobs", "per_token_kl"]
+__all__ = [
+    "ESTIMATORS",
+    "climb",
+    "corrected_gradient",
+    "estimators",
+    "noisy_logprobs",
+    "per_token_kl",
+    "relative_bias",
+]
 
 Weights = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(log π, log μ, mask) → weights [Y, T]."""
 
 
-def _with(name: str, cap: float = 2.0, floor: float = 0.5) -> Weights:
-    return lambda new, old, mask: CORRECTIONS[name](new, old, mask, cap, floor)
+def estimators(cap: float = 2.0, floor: float = 0.5) -> dict[str, Weights]:
+    """The corrections of ``objectives.importance`` by name; "product" is one weight per answer.
+
+    Args:
+        cap: of the capped ones, and β of IcePop.
+        floor: α of IcePop.
+    """
+
+    def weights(name: str, cap: float) -> Weights:
+        return lambda new, old, mask: CORRECTIONS[name](new, old, mask, cap, floor)
+
+    return {
+        "no correction": weights("none", cap),
+        "token": weights("tis", inf),
+        "token, capped": weights("tis", cap),
+        "IcePop": weights("icepop", cap),
+        "product": weights("sequence", inf),
+        "product, capped": weights("sequence", cap),
+    }
 
 
-ESTIMATORS: dict[str, Weights] = {
-    "no correction": _with("none"),
-    "token, no cap": _with("tis", inf),
-    "token, cap 2": _with("tis"),
-    "IcePop, 0.5 to 2": _with("icepop"),
-    "product, no cap": _with("sequence", inf),
-    "product, cap 2": _with("sequence"),
-}
-"""Name → its weights. "Product" is one weight per answer."""
+ESTIMATORS = estimators()
+"""Those with cap 2 and floor 0.5."""
 
 
 def _sum(x: Float[Tensor, "Y T"], mask: Bool[Tensor, "Y T"]) -> Float[Tensor, ""]:
@@ -86,8 +104,14 @@ def corrected_gradient(
     variance = float(chance @ each.square().sum(dim=1) - expected @ expected)
     exact = world.gradient(world.expected_reward())
     inner, size = float(expected @ exact), float(exact @ exact)
-    cosine = inner / float(expected.norm() * exact.norm())
+    lengths = float(expected.norm() * exact.norm())
+    cosine = inner / lengths if lengths > 0 else nan
     return Comparison(expected, exact, expected - exact, cosine, inner / size, variance)
+
+
+def relative_bias(found: Comparison) -> float:
+    """‖E[ĝ] − ∇J‖ / ‖∇J‖: 0 for an unbiased estimator, 1 for one that is always 0."""
+    return float(found.bias.norm() / found.exact.norm())
 
 
 def climb(world: World, steps: int, rate: float) -> list[World]:

@@ -49,12 +49,17 @@ def tiny_model(vocabulary: int, seed: int) -> LlamaForCausalLM:
         eos_token_id=END,
     )
     model = small_llama(config, seed).double().eval()
-    # The library's RMSNorm always computes in float32.
     for layer in model.model.layers:
-        layer.input_layernorm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
-        layer.post_attention_layernorm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
-    model.model.norm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
+        layer.input_layernorm, layer.post_attention_layernorm = double_norm(), double_norm()
+    model.model.norm = double_norm()
     return model
+
+
+def double_norm() -> nn.RMSNorm:
+    """The library's RMSNorm always computes in float32."""
+    norm = nn.RMSNorm(8, eps=1e-6, dtype=torch.float64)
+    norm.variance_epsilon = norm.eps  # the name by which the library's own norm calls it
+    return norm
 
 
 @dataclass(frozen=True)
