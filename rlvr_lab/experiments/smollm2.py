@@ -16,6 +16,7 @@ Recorded by ``python -m rlvr_lab record smollm2``; it needs the package of ``pol
 about two minutes a run.
 """
 
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -140,20 +141,15 @@ class SmolLM2Config(EvaluatedConfig, kind="smollm2"):
     def _samples(self, answers: Answers) -> list[dict[str, str]]:
         """The first answer to each of the first problems: question, answer, verdict."""
         size = answers.batch.group_size
-        questions = self.test_questions_asked(answers)
+        bare = answers.task.task.problems(self.test_problems, random.Random(self.test_name))
         return [
             {
-                "question": question,
+                "question": problem.prompt,
                 "completion": answers.batch.texts[i * size],
                 "reason": answers.verdicts[i * size].reason,
             }
-            for i, question in enumerate(questions[: self.shown])
+            for i, problem in enumerate(bare[: self.shown])
         ]
-
-    def test_questions_asked(self, answers: Answers) -> list[str]:
-        """The questions without instructions, examples and markers."""
-        state = TrainState(None, task=answers.task.task)
-        return [problem.prompt for problem in self.test_questions(state)]
 
 
 def _share_correct(answers: Answers) -> float:

@@ -61,4 +61,7 @@ def skips_template(tokenizer: PreTrainedTokenizerBase, prompt: str) -> bool:
         tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=end)
         for end in (True, False)
     )
-    return not prompt.rstrip().endswith(with_end.removeprefix(without).rstrip())
+    _, marked, after = prompt.rpartition(with_end.removeprefix(without).rstrip())
+    end = turn_end(tokenizer)
+    # After the marker a template may open or skip a block of thoughts, but the answer's turn has not ended.
+    return not marked or (end is not None and tokenizer.convert_ids_to_tokens(end) in after)

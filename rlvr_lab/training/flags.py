@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from rlvr_lab.tasks.worlds import WORLDS
 from rlvr_lab.training.config import RunConfig
 from rlvr_lab.training.policy_gradient import PRESETS, PolicyGradientConfig
+from rlvr_lab.training.ready import READY
 
 __all__ = ["add_fields", "add_run", "configured", "given"]
 
@@ -103,11 +104,12 @@ def configured(options: argparse.Namespace) -> RunConfig:
     Raises:
         ValueError: for an unknown preset, and naming a flag or a field that does not fit.
     """
-    if options.preset not in PRESETS:
-        raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(PRESETS)}")
+    presets = PRESETS | READY
+    if options.preset not in presets:
+        raise ValueError(f"--preset: {options.preset!r} is none of {', '.join(presets)}")
     kind = RunConfig.KINDS[options.algorithm]
     chosen = given(options, kind)
     settings = WORLDS[chosen["world"]].settings if "world" in chosen else {}
     suited = {k: v for k, v in settings.items() if k in {f.name for f in fields(kind)}}
-    base = PRESETS[options.preset] if kind is PolicyGradientConfig else kind()
+    base = presets[options.preset] if kind is PolicyGradientConfig else kind()
     return replace(base, **{**suited, **chosen})

@@ -112,4 +112,10 @@ def test_a_skipped_template_is_seen():
     tokenizer = chat_tokenizer()
     assert skips_template(tokenizer, "a\nb\nc?") and skips_template(tokenizer, "<user>c?<end>\n")
     assert not skips_template(tokenizer, chat_prompt(tokenizer, ASKED))
+    assert skips_template(
+        tokenizer, chat_prompt(tokenizer, ASKED).removesuffix("<bot>")
+    )  # an older turn has one
+    assert not skips_template(
+        tokenizer, chat_prompt(tokenizer, ASKED) + "h\n\n"
+    )  # no thoughts, please
     assert not skips_template(word_tokenizer(WORDS), "a\nb\nc?")  # no chat model: nothing to skip
