@@ -1,6 +1,7 @@
 """What the ready configurations need: parameters, memory and tokens, computed from the shapes of the models.
 
-Nothing is downloaded and nothing is timed. The speed depends on the GPU and is left as "not measured".
+Nothing is downloaded and nothing is timed. The speed depends on the GPU and is left as "not measured". Also the
+reason why their weights are float32, on a model that a CPU can train.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from rlvr_lab.policy.memory_plan import stored_bytes
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 from rlvr_lab.training.ready import READY
 
-__all__ = ["PROMPT", "SHAPES", "Needs", "needs", "needs_table"]
+__all__ = ["PROMPT", "SHAPES", "Needs", "needs", "needs_table", "share_moved"]
 
 PROMPT = 256
 """Tokens of a prompt: two solved examples and a question."""
@@ -101,3 +102,31 @@ def needs_table() -> str:
             f"{name:14}{need.parameters / 1e6:10.0f} M{wide}{need.tokens:13,}   not measured"
         )
     return "\n".join(lines)
+
+
+def share_moved(dtype: str, learning_rate: float, seed: int = 0) -> float:
+    """Share of the weights that one step of GRPO on the sums changes.
+
+    AdamW's first step moves every weight with a gradient by about the learning rate. bfloat16 keeps 8 significant
+    bits, so a weight w stays where it is if the step is below about |w| / 512.
+
+    Args:
+        dtype: of the weights.
+        learning_rate: of AdamW.
+        seed: of the run.
+    """
+    config = PolicyGradientConfig(
+        device="cpu",
+        dtype=dtype,
+        learning_rate=learning_rate,
+        seed=seed,
+        prompts_per_step=4,
+        group_size=8,
+        max_new_tokens=12,
+    )
+    state = config.begin()
+    weights = list(state.policy.model.parameters())
+    before = [weight.detach().clone() for weight in weights]
+    config.update(state, config.collect(state))
+    moved = sum(int((a != b).sum()) for a, b in zip(before, weights, strict=True))
+    return moved / sum(weight.numel() for weight in weights)

@@ -36,8 +36,16 @@ from rlvr_lab.training.loop import train
 from rlvr_lab.training.rollouts import Experience
 from rlvr_lab.training.state import TrainState
 
-__all__ = ["DECODERS", "STUDY", "VARIANTS", "SmolLM2Config", "measure", "plain_text"]
+__all__ = ["DECODERS", "STUDY", "TEMPLATE", "VARIANTS", "SmolLM2Config", "measure", "plain_text"]
 
+TEMPLATE = """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+{{ '<|im_start|>system
+You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
+' }}{% endif %}{{'<|im_start|>' + message['role'] + '
+' + message['content'] + '<|im_end|>' + '
+'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
+' }}{% endif %}"""
+"""The chat template of SmolLM2-135M-Instruct: a program in Jinja that comes with the tokenizer."""
 GREEDY = 1e-6
 """top_p so small that only the most probable token is left."""
 DECODERS: dict[str, dict[str, float]] = {

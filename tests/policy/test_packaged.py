@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from rlvr_lab.experiments.smollm2 import TEMPLATE
 from rlvr_lab.policy import packaged
 from rlvr_lab.policy.chat import chat_prompt
 from rlvr_lab.policy.loading import encode_prompts, load_policy
@@ -54,6 +55,7 @@ class TestSmolLM2:
         return load_policy("smollm2", "cpu")
 
     def test_its_template_and_its_end(self, policy):
+        assert policy.tokenizer.chat_template.strip() == TEMPLATE  # what notebook 11 shows
         prompt = chat_prompt(policy.tokenizer, [{"role": "user", "content": "Hi"}])
         assert prompt.startswith("<|im_start|>system\n") and prompt.endswith(
             "<|im_start|>assistant\n"

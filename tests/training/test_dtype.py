@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rlvr_lab.experiments.pretrained import share_moved
 from rlvr_lab.policy.loading import load_policy
 from rlvr_lab.policy.logprobs import token_logprobs
 from rlvr_lab.policy.sampling import sample
@@ -64,16 +65,6 @@ def test_a_step_of_training_runs():
     state = ROUNDED.begin()
     said = ROUNDED.update(state, ROUNDED.collect(state))
     assert 0 < said["grad_norm"] < float("inf")
-
-
-def share_moved(dtype: str, rate: float) -> float:
-    """Share of the weights that one AdamW step of size ``rate`` changes."""
-    state = replace(CONFIG, dtype=dtype, learning_rate=rate, group_size=8).begin()
-    before = [p.detach().clone() for p in state.policy.model.parameters()]
-    config = replace(CONFIG, dtype=dtype, learning_rate=rate, group_size=8)
-    config.update(state, config.collect(state))
-    pairs = list(zip(before, state.policy.model.parameters(), strict=True))
-    return sum(int((a != b).sum()) for a, b in pairs) / sum(a.numel() for a, _ in pairs)
 
 
 def test_small_steps_are_lost_in_bfloat16():
