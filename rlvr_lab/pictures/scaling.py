@@ -19,7 +19,7 @@ WAYS = {
 
 
 def plot_memory(result: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Peak growth of memory in one update against N·G·T, and the line through each way's points.
+    """Peak growth of memory in one update against N·G·T, with the fitted lines; ``parts`` joins its medians.
 
     Args:
         result: of ``tests.benchmarks.memory``; every single measurement is a marker.
@@ -34,11 +34,17 @@ def plot_memory(result: Mapping[str, Any], ax: Axes | None = None) -> Axes:
         points = [(row["tokens"], growth / GIB) for row in rows for growth in row["growth"]]
         ax.plot(*zip(*points, strict=True), marker, color=colour, markersize=5, alpha=0.8)
         last = max(row["tokens"] for row in rows)
-        if line := result["lines"].get(way):
-            ends_at = np.array([0, last])
-            heights = (line["per_token"] * ends_at + line["fixed"]) / GIB
-            ax.plot(ends_at, heights, color=colour, linestyle=style)
-            ends.append((last, float(heights[-1]), name, colour))
+        line = result["lines"].get(way)
+        if way == "parts":  # no line: it bends where the rows are split
+            sizes = [row["tokens"] for row in rows]
+            heights = np.array([np.median(row["growth"]) for row in rows]) / GIB
+        elif line:
+            sizes = [0, last]
+            heights = (line["per_token"] * np.array(sizes) + line["fixed"]) / GIB
+        else:
+            continue
+        ax.plot(sizes, heights, color=colour, linestyle=style)
+        ends.append((last, float(heights[-1]), name, colour))
     ax.set_xlabel("answer tokens in the batch, N·G·T")
     ax.set_ylabel("peak growth in one update (GiB)")
     ax.set_xlim(left=0)

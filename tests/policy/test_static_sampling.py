@@ -89,13 +89,13 @@ def test_forced_words_come_first(same_draws) -> None:
     assert not static.completion_mask[:, 0].any()
 
 
-def loop_of(policy, rows=18, cap=24):
+def loop_of(policy, rows=18, cap=24, pad=0):
     """What ``sample`` passes to the loop."""
     ids, mask = encode_prompts(policy, PROMPTS)
     cache, logits = prefill(policy.model, ids, mask)
     size = rows // len(PROMPTS)
     decoder = static_decoder(policy.model, cache, mask, size, cap)
-    drawn = Drawn.empty(rows, cap, 0, torch.float32, ids.device)
+    drawn = Drawn.empty(rows, cap, pad, torch.float32, ids.device)
     return decoder, logits.repeat_interleave(size, 0), drawn
 
 
@@ -126,14 +126,14 @@ def test_the_other_loop_would_be_found_waiting(llama) -> None:
 
 @torch.no_grad()
 def test_the_loop_ends_soon_after_the_last_answer(llama) -> None:
-    decoder, logits, drawn = loop_of(llama)
+    decoder, logits, drawn = loop_of(llama, pad=3)  # the stop token is the padding, too
     steps = []
     step = decoder.step
     decoder.step = lambda token: steps.append(1) or step(token)
     draw = lambda scores, step, answers: torch.full((18,), 3)  # noqa: E731
     static_answers(decoder, logits, drawn, draw, None, torch.tensor([3]), 1.0, 4)
     assert len(steps) == 3 and drawn.lengths.tolist() == [1] * 18
-    assert not drawn.truncated.any() and not drawn.ids[:, 1:].any()
+    assert not drawn.truncated.any() and bool((drawn.ids == 3).all())
     with pytest.raises(ValueError, match="check_every"):
         static_answers(decoder, logits, drawn, draw, None, torch.tensor([3]), 1.0, 0)
 
