@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from transformers import PreTrainedTokenizerBase
 
@@ -20,9 +19,7 @@ from rlvr_lab.machine.replay import Replay
 from rlvr_lab.machine.scale_rewards import Grader, problems_of_run, reward_functions
 from rlvr_lab.machine.telemetry import without_telemetry
 from rlvr_lab.machine.trl_arguments import trl_plan
-from rlvr_lab.policy.loading import Policy, load_policy, resolve_device
-from rlvr_lab.tasks.task import Task
-from rlvr_lab.tasks.worlds import base_policy, make_task
+from rlvr_lab.policy.loading import Policy, resolve_device
 from rlvr_lab.training.policy_gradient import PolicyGradientConfig
 
 __all__ = ["hand_over", "make_trainer", "read_record"]
@@ -68,12 +65,11 @@ def make_trainer(
 
     Raises:
         ValueError: naming the field, for what TRL cannot express; and for an ``engine`` that changes what the
-            configuration says.
-        ModuleNotFoundError: when the extra ``scale`` is not installed.
+            configuration says; and when the extra ``scale`` is not installed.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ModuleNotFoundError(
-            f"{', '.join(missing)} is not installed: `pip install -c constraints.txt -e '.[scale]'`"
+        raise ValueError(
+            f"scale: {', '.join(missing)} is not installed: `pip install -c constraints.txt -e '.[scale]'`"
         )
     without_telemetry()
     import trl
@@ -89,7 +85,8 @@ def make_trainer(
         config, processes=processes.num_processes, rows_per_device=rows_per_device, on_cpu=on_cpu
     )
     arguments = _merged(plan.arguments, engine or {})
-    policy, task = _start(config)
+    # On the CPU, from where accelerate takes it.
+    policy, task = config.policy_and_task(device="cpu")
     # TRL stops an answer at these tokens only.
     policy.model.generation_config.eos_token_id = policy.stop_ids
     if config.kl_coef > 0:
@@ -110,16 +107,6 @@ def make_trainer(
         **more,
     )
     return trainer, policy
-
-
-def _start(config: PolicyGradientConfig) -> tuple[Policy, Task]:
-    """The policy on the CPU, from where accelerate takes it, and the task with its prompts written for it."""
-    task, dtype = make_task(config.world, config.world_options), getattr(torch, config.dtype)
-    if config.base:
-        policy = load_policy(config.base, "cpu", dtype)
-    else:
-        policy = base_policy(config.world, task, config.seed, "cpu").cast(dtype)
-    return policy, task.for_policy(policy)
 
 
 def _merged(arguments: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +199,7 @@ def hand_over(
         options: as of ``make_trainer``.
 
     Raises:
-        ValueError, ModuleNotFoundError: as ``make_trainer``.
+        ValueError: as ``make_trainer``.
     """
     trainer, policy = make_trainer(config, out, **options)
     from transformers.trainer_callback import PrinterCallback, TrainerCallback

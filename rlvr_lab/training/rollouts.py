@@ -132,12 +132,7 @@ class RolloutConfig(RunConfig):
             task: by default the world's.
             rewards: functions for names in ``self.rewards`` that are not registered.
         """
-        task = task or make_task(self.world, self.world_options)
-        if policy is None:
-            dtype = getattr(torch, self.dtype)
-            named = load_policy(self.base, self.device, dtype) if self.base else None
-            policy = named or base_policy(self.world, task, self.seed, self.device).cast(dtype)
-        task = task.for_policy(policy)
+        policy, task = self.policy_and_task(policy, task)
         # Dropout would make π differ from π_old at equal weights: the ratio would not start at 1.
         policy.model.eval()
         given = rewards or {}
@@ -145,6 +140,17 @@ class RolloutConfig(RunConfig):
             name: given.get(name) or make_reward(name, self.device) for name in self.rewards
         }
         return TrainState(policy, policy.frozen_copy(), task=task, rewards=functions)
+
+    def policy_and_task(
+        self, policy: Policy | None = None, task: Task | None = None, device: str | None = None
+    ) -> tuple[Policy, Task]:
+        """The policy before step 1, and the task with its prompts written for it; arguments as of ``begin``."""
+        task, device = task or make_task(self.world, self.world_options), device or self.device
+        if policy is None:
+            dtype = getattr(torch, self.dtype)
+            named = load_policy(self.base, device, dtype) if self.base else None
+            policy = named or base_policy(self.world, task, self.seed, device).cast(dtype)
+        return policy, task.for_policy(policy)
 
     def needs_reference(self) -> bool:
         """Whether every answer needs log π_ref; when the KL is only watched, a quarter is enough."""

@@ -38,7 +38,7 @@ SAME = 1e-4
     ("preset", "settings", "rows", "same"),
     [
         # AdamW takes a whole step where a gradient is nothing but rounding.
-        ("grpo", {"kl_coef": 0.04}, 4, 0.01),
+        ("grpo", {"kl_coef": 0.04}, 4, 2e-3),
         ("grpo", {**PLAIN, "kl_coef": 0.04, "temperature": 0.7, "clip_low": 0.05}, None, SAME),
         ("grpo", {**PLAIN, "max_grad_norm": None, "updates_per_batch": 2}, None, SAME),
         ("grpo", {**PLAIN, "max_grad_norm": 0.02, "learning_rate": 1.0}, None, SAME),
@@ -53,7 +53,7 @@ SAME = 1e-4
 def test_on_the_same_answers_trl_takes_our_steps(
     preset: str, settings: dict[str, Any], rows: int | None, same: float, tmp_path: Path
 ) -> None:
-    rewards = {"accuracy": 1.0, "truncation": -1.0}
+    rewards = {"accuracy": 1.0, "format": 0.25}  # sums and means of these are exact in float32
     config = replace(PRESETS[preset], **TINY, rewards=rewards, **settings)
     before, us, answers = ours(TrlAdvantages.of(config))
     hand_over(config, tmp_path, rows_per_device=rows, replay=answers)

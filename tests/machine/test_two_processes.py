@@ -21,7 +21,7 @@ pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[scale
 
 SAME = 1e-3
 """Relative distance of the parameters. The gradients of 32 answers are added in another order (float32: about 1e-7 of
-each sum), and AdamW enlarges that where a gradient is almost 0. A process that trained alone would be 0.3 away."""
+each sum), and AdamW enlarges that where a gradient is almost 0; measured are 1e-5 and less."""
 
 
 def test_two_processes_end_where_one_ends(tmp_path: Path) -> None:
@@ -34,7 +34,5 @@ def test_two_processes_end_where_one_ends(tmp_path: Path) -> None:
     moved = (us - before).norm()
     assert (two - one).norm() / moved < SAME
     assert (one - us).norm() / moved < 0.05
-    # It was a run of both processes: each graded its own half of the answers.
     run = Run.load(tmp_path / "two" / "run.json")
-    wanted = Run.load(tmp_path / "two" / "run.json").config
-    assert wanted == CONFIG and len(run.records) == CONFIG.steps
+    assert run.config == CONFIG and len(run.records) == CONFIG.steps
