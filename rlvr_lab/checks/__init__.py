@@ -87,6 +87,7 @@ from rlvr_lab.checks.scaling import check_update_memory
 from rlvr_lab.checks.scaling_runs import check_sampler, check_sick_run
 from rlvr_lab.checks.solvers import check_conjugate_gradient, check_fisher_product
 from rlvr_lab.checks.stale_gradient import check_stale_gradient
+from rlvr_lab.checks.stale_prediction import check_stale_prediction
 from rlvr_lab.checks.stale_weights import check_stale_weights
 from rlvr_lab.checks.train_cases import (
     check_chain_train,
@@ -186,6 +187,7 @@ __all__ = [
     "check_softmax_gradient",
     "check_stage",
     "check_stale_gradient",
+    "check_stale_prediction",
     "check_stale_weights",
     "check_state_columns",
     "check_std_multiplier",

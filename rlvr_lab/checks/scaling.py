@@ -38,15 +38,17 @@ def _update(
     scored: str = "completion",
     seen: str = "both",
     per_activation: int = 2,
-    shared: bool = False,
+    shared: tuple[str, ...] = (),
     one_layer: bool = False,
 ) -> float:
     """Tensor by tensor: its shape times its bytes; the keywords are options for mistakes."""
     tokens = {"completion": completion, "both": prompt + completion}
     kept = math.prod([1 if one_layer else layers, rows, tokens[seen], width, per_activation])
     logits = math.prod([rows, tokens[scored], vocabulary, per_logit])
-    share = gpus if shared else 1
-    return _states(parameters, gpus, less=less, whole=whole) + (kept + logits) / share
+    answers = {"activations": kept, "logits": logits}
+    return _states(parameters, gpus, less=less, whole=whole) + sum(
+        size / (gpus if name in shared else 1) for name, size in answers.items()
+    )
 
 
 def _draw_update(rng: np.random.Generator, turn: int) -> dict[str, Any]:
@@ -71,7 +73,10 @@ UPDATE_MISTAKES = {
     "weights and the gradients too": partial(_update, whole=("weights", "gradients")),
     "the weights are whole on each GPU: that is ZeRO-2": partial(_update, whole=("weights",)),
     "activations and logits are divided by the number of GPUs. `rows` are already those of one GPU": partial(
-        _update, shared=True
+        _update, shared=("activations", "logits")
+    ),
+    "the activations are divided by the number of GPUs. `rows` are already those of one GPU": partial(
+        _update, shared=("activations",)
     ),
     "4 bytes per parameter are missing: weights, gradients and each of Adam's two moments take 4": partial(
         _update, less=4
@@ -82,6 +87,7 @@ UPDATE_MISTAKES = {
     "12 bytes per parameter are missing: weights, gradients and each of Adam's two moments take 4": partial(
         _update, less=12
     ),
+    "bytes are asked for, not gigabytes": lambda *given: _update(*given) / 1e9,
     "the logits take 4 bytes each here. In float32, and with a gradient that is as large, they take more": (
         partial(_update, per_logit=4)
     ),

@@ -121,6 +121,14 @@ GRADIENT_MISTAKES = {
     "'sequence': only one of the T ratios is in it": lambda kind, *rest: _expected(
         "token" if kind == "sequence" else kind, *rest
     ),
+    "that is the true gradient, for all four kinds. Which of them turn the sampler's answers into the policy's?": (
+        lambda kind, *rest: _expected("sequence", *rest)
+    ),
+    "the baseline is dropped for all four kinds. With 'none' and with a capped ratio the weighted score does not "
+    "have mean 0": lambda kind, p, q, n, b, c: _expected(kind, p, q, n, 0.0, c),
+    "b counts only where all tokens are right here. It is subtracted in every answer": lambda *given: (
+        (1 - given[4]) * _expected(*given[:4], 0.0, given[5])
+    ),
     "the number of tokens is missing: every token of the answer has the same parameter": lambda *given: (
         _expected(*given) / given[3]
     ),

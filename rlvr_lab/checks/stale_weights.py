@@ -6,10 +6,39 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
+from rlvr_lab.checks.calls import Mistake, call, function_name
 from rlvr_lab.checks.kit import Check, Series, ragged
+from rlvr_lab.checks.shown import as_array
 
 # --------------------------------------------------------------------------------------- the weights
+
+
+def _nan_on_padding(
+    draw: Callable[..., dict[str, Any]], right: Callable[..., Any]
+) -> Callable[[Any, np.random.Generator], None]:
+    """A further test of a function that is correct so far: log-probabilities may be nan on padding."""
+
+    def look(fn: Any, rng: np.random.Generator) -> None:
+        inputs = draw(rng, 0)
+        given = {
+            key: torch.tensor(
+                np.where(inputs["mask"], x, np.nan) if key.endswith("logprobs") else x
+            )
+            if isinstance(x, np.ndarray)
+            else x
+            for key, x in inputs.items()
+        }
+        result, _ = call(fn, **given)
+        if not np.allclose(as_array(result), right(*inputs.values()), atol=1e-5):
+            raise Mistake(
+                f"{function_name(fn)}: correct where the padding holds numbers, but not where it holds nan. A "
+                "product with the mask does not remove it: 0 · nan is nan"
+            )
+
+    return look
+
 
 ONE_PER_TOKEN = "each token gets a weight, also where it is the same for all tokens of an answer"
 KINDS = ("tis", "icepop", "sequence")
@@ -53,21 +82,27 @@ def _with_padding(
 ) -> np.ndarray:
     """The padding of an answer enters the sum of its log-ratios."""
     every = np.ones_like(mask)
-    if kind != "sequence" or np.isnan(trainer).any():
+    if kind != "sequence":
         return _weights(trainer, sampler, mask, kind, cap, floor)
     return np.where(mask, _weights(trainer, sampler, every, kind, cap, floor), 0.0)
 
 
+def _zero_products(
+    trainer: np.ndarray, sampler: np.ndarray, mask: np.ndarray, kind: str, cap: float, floor: float
+) -> np.ndarray:
+    """The product of an answer that is shorter than the table is 0."""
+    found = _weights(trainer, sampler, mask, kind, cap, floor)
+    return found * mask.all(axis=1)[:, None] if kind == "sequence" else found
+
+
 def _draw_weights(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """Answers whose ratios are all above 1, all below, or mixed; in the last call padding is nan."""
+    """Answers whose ratios are all above 1, all below, or mixed."""
     rows, width = ((6, 5), (6, 5), (6, 4), (4, 6), (5, 5), (6, 5))[turn]
     mask = ragged(rng, rows, width)
     signs = rng.choice([-1.0, 1.0], (rows, width))
     signs[0], signs[1] = 1.0, -1.0
     sampler = rng.uniform(-3, -0.3, (rows, width))
     trainer = sampler + signs * rng.uniform(0.05, 0.6, (rows, width))
-    if turn == 5:
-        trainer, sampler = (np.where(mask, x, np.nan) for x in (trainer, sampler))
     return {
         "trainer_logprobs": trainer,
         "sampler_logprobs": sampler,
@@ -113,6 +148,9 @@ WEIGHT_MISTAKES = {
         _weights, whole=lambda steps, cap: math.exp(sum(steps))
     ),
     "'sequence' adds up padding as well: only the tokens of the answer count": _with_padding,
+    "'sequence': the ratios are set to 0 on padding, and so is their product. Set the logarithms to 0": (
+        _zero_products
+    ),
     "the weight on padding is 1; it should be 0": partial(_weights, padded=1.0),
 }
 
@@ -152,14 +190,14 @@ def _answer_means(
 
 
 def _draw_loss(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """Some tokens have weight 0, as after a mask. B = T in the first call; nan on padding in the last."""
+    """Some tokens have weight 0, as after a mask. B = T in the first call."""
     rows, width = ((5, 5), (4, 5), (5, 6))[turn]
     mask = ragged(rng, rows, width)
     weights = rng.uniform(0.3, 1.8, (rows, width)) * (rng.random((rows, width)) < 0.75)
     weights[np.argmax(mask.sum(axis=1)), :2] = (0.0, 1.1)
     logprobs = rng.uniform(-3, -0.3, (rows, width))
     return {
-        "logprobs": np.where(mask, logprobs, np.nan) if turn == 2 else logprobs,
+        "logprobs": logprobs,
         "weights": weights,
         "advantages": rng.choice([-1.0, 1.0], rows) * rng.uniform(0.5, 1.5, rows),
         "mask": mask,
@@ -209,14 +247,13 @@ def _effective(
 
 
 def _draw_share(rng: np.random.Generator, turn: int) -> dict[str, Any]:
-    """In the last call the ratios of the answers are e^1000 and more, and padding is nan."""
+    """In the last call the ratios of the answers are about e^1000."""
     rows, width = ((4, 5), (5, 4), (6, 6))[turn]
     mask = ragged(rng, rows, width)
     sampler = rng.uniform(-3, -0.3, (rows, width))
     trainer = sampler + rng.uniform(-0.7, 0.7, (rows, width))
     if turn == 2:
         sampler = sampler - 1000 * (np.arange(width) == 0)
-        trainer, sampler = (np.where(mask, x, np.nan) for x in (trainer, sampler))
     return {"trainer_logprobs": trainer, "sampler_logprobs": sampler, "mask": mask}
 
 
@@ -235,7 +272,7 @@ SHARE_MISTAKES = {
     ),
     "the mean of the log-ratios stands where their sum should": partial(_effective, whole=np.mean),
     "padding enters the weights of the answers": lambda new, old, mask: _effective(
-        np.nan_to_num(new), np.nan_to_num(old), np.ones_like(mask)
+        new, old, np.ones_like(mask)
     ),
     "the square root is taken": partial(
         _effective, share=lambda w: math.sqrt(w.sum() ** 2 / (len(w) * (w**2).sum()))
@@ -252,6 +289,7 @@ check_stale_weights = Series(
             right=_weights,
             calls=6,
             label=" (first function)",
+            last=_nan_on_padding(_draw_weights, _weights),
             mistakes=WEIGHT_MISTAKES,
             instead=lambda trainer, *rest: {
                 (len(trainer),): ONE_PER_TOKEN,
@@ -263,6 +301,7 @@ check_stale_weights = Series(
             draw=_draw_loss,
             right=_loss,
             label=" (second function)",
+            last=_nan_on_padding(_draw_loss, _loss),
             through="logprobs",
             data=("weights", "advantages"),
             mistakes=LOSS_MISTAKES,
@@ -272,6 +311,7 @@ check_stale_weights = Series(
             draw=_draw_share,
             right=_effective,
             label=" (third function)",
+            last=_nan_on_padding(_draw_share, _effective),
             mistakes=SHARE_MISTAKES,
         ),
     ),

@@ -44,6 +44,11 @@ def all_shared(*given):
     return states + (update(*given) - states) / given[-1]
 
 
+def activations_shared(p, layers, d, v, rows, prompt, t, gpus):
+    kept = 2 * layers * rows * (prompt + t) * d
+    return update(p, layers, d, v, rows, prompt, t, gpus) - kept + kept / gpus
+
+
 def logits_of_the_prompt(p, layers, d, v, rows, prompt, t, gpus):
     return update(p, layers, d, v, rows, prompt, t, gpus, scored=prompt + t)
 
@@ -174,6 +179,33 @@ def unweighted(lp, weights, advantages, mask):
     return loss(lp, torch.ones_like(weights), advantages, mask)
 
 
+def product_with_the_mask(lp, old, mask, kind, cap, floor):
+    rho = (lp - old).exp() * mask
+    if kind == "tis":
+        return rho.clamp(max=cap)
+    if kind == "icepop":
+        return rho * ((rho >= floor) & (rho <= cap))
+    whole = ((lp - old) * mask).sum(1, keepdim=True).exp().clamp(max=cap)
+    return whole * mask
+
+
+def zero_ratios(lp, old, mask, kind, cap, floor):
+    if kind != "sequence":
+        return weigh(lp, old, mask, kind, cap, floor)
+    rho = torch.where(mask, (lp - old).exp(), 0.0)
+    return torch.where(mask, rho.prod(1, keepdim=True).clamp(max=cap), 0.0)
+
+
+def loss_with_a_product(lp, weights, advantages, mask):
+    return -(weights.detach() * advantages.detach()[:, None] * lp * mask).sum() / mask.sum()
+
+
+def share_with_a_product(new, old, mask):
+    total = ((new - old) * mask).sum(1)
+    w = (total - total.max()).exp()
+    return w.sum() ** 2 / (w**2).sum() / len(w)
+
+
 def ess(new, old, mask, **other):
     """The effective share with some of its steps changed."""
     steps = torch.where(mask, new - old, 0.0)
@@ -188,7 +220,7 @@ def but_share(**other):
 
 
 def ess_with_padding(new, old, mask):
-    return ess(new.nan_to_num(), old.nan_to_num(), torch.ones_like(mask))
+    return ess(new, old, torch.ones_like(mask))
 
 
 def overflowing(new, old, mask):
@@ -315,6 +347,14 @@ def finding(**other):
     return lambda *given: cause(*given, **other)
 
 
+def by_the_mean(sampler, logits, tokens, mask):
+    mine = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    gap = (sampler - mine)[mask].abs()
+    if 1e-6 < gap.mean() <= 0.02:
+        return "rounding"
+    return cause(sampler, logits, tokens, mask)
+
+
 def last_column(end):
     return torch.arange(end.shape[1]).expand_as(end) == end.shape[1] - 1
 
@@ -328,12 +368,26 @@ def divided(temperature):
     return lambda logprobs: logprobs / temperature
 
 
+# ----------------------------------------------------------------------------------------- prediction
+
+CASES = ((3e-4, "none"), (3e-4, "sequence"), (1e-3, "none"), (1e-3, "tis"), (1e-3, "clip"))
+
+
+def foretelling(*accuracies):
+    """A learner who commits these five numbers, in the order of the cases."""
+    return lambda learning_rate, correction: dict(zip(CASES, accuracies, strict=True))[
+        learning_rate, correction
+    ]
+
+
 BANK: dict[str, list[Seeded]] = {
     "check_update_memory": [
         seeded("nothing is divided", not_sharded, sampling, room),
         seeded("ZeRO-1", zero_1, sampling, room),
         seeded("ZeRO-2", zero_2, sampling, room),
         seeded("already those of one GPU", all_shared, sampling, room),
+        seeded("already those of one GPU", activations_shared, sampling, room),
+        seeded("not gigabytes", lambda *x: update(*x) / 1e9, sampling, room),
         seeded("4 bytes per parameter are missing", with_states(12), sampling, room),
         seeded("8 bytes per parameter are missing", with_states(8), sampling, room),
         seeded("12 bytes per parameter are missing", with_states(4), sampling, room),
@@ -398,6 +452,10 @@ BANK: dict[str, list[Seeded]] = {
         seeded("adds up padding", sum_with_padding, loss, ess),
         seeded("on padding is 1", changed(padded=1.0), loss, ess),
         seeded("each token gets a weight", one_per_answer, loss, ess),
+        seeded("0 · nan is nan", product_with_the_mask, loss, ess),
+        seeded("and so is their product", zero_ratios, loss, ess),
+        seeded("0 · nan is nan", weigh, loss_with_a_product, ess),
+        seeded("0 · nan is nan", weigh, loss, share_with_a_product),
         seeded("sign is flipped", weigh, lambda *x: loss(*x, sign=1), ess),
         seeded("weights are not used", weigh, unweighted, ess),
         seeded("B·T", weigh, lambda *x: loss(*x, count=lambda w, m: m.numel()), ess),
@@ -465,6 +523,12 @@ BANK: dict[str, list[Seeded]] = {
             "only one of the T ratios",
             lambda kind, *x: expected("token" if kind == "sequence" else kind, *x),
         ),
+        seeded("for all four kinds. Which", lambda k, p, q, n, *x: n * (1 - p) * p**n),
+        seeded("dropped for all four", lambda k, p, q, n, b, c: expected(k, p, q, n, 0.0, c)),
+        seeded(
+            "in every answer",
+            lambda k, p, q, n, b, c: (1 - b) * expected(k, p, q, n, 0.0, c),
+        ),
         seeded("number of tokens is missing", lambda *x: expected(*x) / x[3]),
         seeded("with respect to p", lambda *x: expected(*x) / (x[1] * (1 - x[1]))),
         seeded("of the policy and not", lambda *x: expected(*x) * (1 - x[2]) / (1 - x[1])),
@@ -500,6 +564,7 @@ BANK: dict[str, list[Seeded]] = {
     ],
     "check_sampler": [
         seeded("padding is compared", finding(real=torch.ones_like)),
+        seeded("said of every real token", by_the_mean),
         seeded("equality is asked for", finding(near=1e-6)),
         seeded("returned for what is rounding", finding(small=lambda gap: "same policy")),
         seeded("no difference at all", finding(small=lambda gap: "rounding")),
@@ -512,5 +577,20 @@ BANK: dict[str, list[Seeded]] = {
         seeded("log_softmax is taken again", finding(heat=divided)),
         seeded("explains all its tokens", finding(rest="another temperature")),
         seeded("must return one of", finding(rest="stale")),
+    ],
+    "check_stale_prediction": [
+        seeded("numbers of an on-policy run", foretelling(0.96, 0.97, 0.95, 0.95, 0.94)),
+        seeded("end near the base", foretelling(0.2, 0.2, 0.2, 0.2, 0.2)),
+        seeded("do not repair everything", foretelling(0.85, 0.93, 0.2, 0.9, 0.85)),
+        seeded("is not lost", foretelling(0.85, 0.93, 0.2, 0.2, 0.3)),
+        seeded("are exchanged", foretelling(0.85, 0.93, 0.2, 0.8, 0.25)),
+        seeded("not just slower", foretelling(0.85, 0.93, 0.6, 0.25, 0.8)),
+        seeded("does learn", foretelling(0.3, 0.93, 0.2, 0.2, 0.8)),
+        seeded("percentages", foretelling(87, 97, 24, 17, 85)),
+        seeded("brings back", foretelling(0.93, 0.9, 0.2, 0.2, 0.8)),
+        seeded("is not a little worse", foretelling(0.7, 0.95, 0.42, 0.2, 0.8)),
+        seeded("far better", foretelling(0.85, 0.95, 0.2, 0.45, 0.65)),
+        seeded("between 0 and 1", foretelling(0.85, 0.95, -0.1, 0.2, 0.8)),
+        seeded("correction = 'sequence': a little too low", foretelling(0.5, 0.6, 0.15, 0.2, 0.8)),
     ],
 }
