@@ -10,11 +10,14 @@ the general path of ``transformers`` spends several times their cost on bookkeep
 that general path; a test compares the logits of the two.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from rlvr_lab.policy.llama import fused, plain_llama, rms_norm, rotate
 
 __all__ = ["Decoder", "LlamaDecoder", "decoder_for"]
 
@@ -97,12 +100,21 @@ class LlamaDecoder(Decoder):
         hidden = model.model.embed_tokens.weight[:1, None]
         self.cos, self.sin = (table[0] for table in model.model.rotary_emb(hidden, positions))
         self.place = torch.arange(len(seen), device=seen.device)
+        self.inputs = [
+            (
+                _after(layer.input_layernorm, a.q_proj, a.k_proj, a.v_proj),
+                _after(layer.post_attention_layernorm, m.gate_proj, m.up_proj),
+            )
+            for layer, a, m in ((one, one.self_attn, one.mlp) for one in model.model.layers)
+        ]
+        self.head = _after(model.model.norm, model.lm_head)
 
+    @torch.inference_mode()
     def step(self, parent: Tensor, token: Tensor) -> Tensor:
         """As ``Decoder.step``."""
         place, old = self._places(parent)
-        moved = place != old
-        if bool(moved.any()):
+        moved = (place != old).nonzero().squeeze(1)
+        if len(moved) > 0:
             self._copy(old[moved], place[moved])
         self.place = place
         return self._step(torch.empty_like(token).index_copy_(0, place, token))[place]
@@ -135,27 +147,21 @@ class LlamaDecoder(Decoder):
         mask = None if self.seen is None else self.seen[:rows, None, None, :end]
         x = inner.embed_tokens(token)
         for index, layer in enumerate(inner.layers):
-            attention, mlp = layer.self_attn, layer.mlp
-            y = _rms_norm(x, layer.input_layernorm)
-            query = attention.q_proj(y).view(rows, heads, 1, -1)
-            key = attention.k_proj(y).view(rows, kv_heads, 1, -1)
-            query, key = apply_rotary_pos_emb(query, key, cos, sin)
-            keys, values = self.keys[index, :rows], self.values[index, :rows]
-            keys[:, :, self.filled] = key[:, :, 0]
-            values[:, :, self.filled] = attention.v_proj(y).view(rows, kv_heads, -1)
+            qkv_of, gate_up_of = self.inputs[index]
+            qkv = qkv_of(x).view(rows, heads + 2 * kv_heads, -1)
+            qk, value = qkv.split([heads + kv_heads, kv_heads], dim=1)
+            query, key = rotate(qk, cos, sin).split([heads, kv_heads], dim=1)
+            keys, values = self.keys[index, :rows, :, :end], self.values[index, :rows, :, :end]
+            keys[:, :, -1], values[:, :, -1] = key, value
             attended = F.scaled_dot_product_attention(
-                query,
-                keys[:, :, :end],
-                values[:, :, :end],
-                attn_mask=mask,
-                enable_gqa=heads != kv_heads,
+                query[:, :, None], keys, values, attn_mask=mask, enable_gqa=heads != kv_heads
             )
-            x = x + attention.o_proj(attended.reshape(rows, -1))
-            y = _rms_norm(x, layer.post_attention_layernorm)
-            x = x + mlp.down_proj(mlp.act_fn(mlp.gate_proj(y)) * mlp.up_proj(y))
+            x = x + layer.self_attn.o_proj(attended.reshape(rows, -1))
+            gate, up = gate_up_of(x).chunk(2, dim=-1)
+            x = x + layer.mlp.down_proj(layer.mlp.act_fn(gate) * up)
         self.filled = end
         position += 1  # in place: a view of the block
-        return self.model.lm_head(_rms_norm(x, inner.norm))
+        return self.head(x)
 
 
 def _in_front(x: Tensor, rows: int) -> Tensor:
@@ -174,8 +180,22 @@ def _block(layers: list[Tensor], rows: int, max_new_tokens: int) -> Tensor:
     return block
 
 
-def _rms_norm(x: Tensor, norm: torch.nn.Module) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
+def _after(norm: torch.nn.Module, *layers: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
+    """The outputs of linear layers after a normalisation, side by side.
+
+    W (w ⊙ y) = (W diag w) y: on a CPU, where a small model's time is the number of its operations, the
+    weights of the normalisation and of all layers become one matrix. A GPU keeps no second copy.
+    """
+    if layers[0].weight.device.type != "cpu":
+
+        def outputs(x: Tensor) -> Tensor:
+            y = rms_norm(x, norm)
+            return torch.cat([layer(y) for layer in layers], dim=-1)
+
+        return outputs
+    weight, bias = fused(*layers)
+    weight, size, eps = weight * norm.weight, norm.weight.shape, norm.variance_epsilon
+    return lambda x: F.linear(F.rms_norm(x, size, None, eps), weight, bias)
 
 
 def decoder_for(
@@ -186,7 +206,5 @@ def decoder_for(
     max_new_tokens: int,
 ) -> Decoder:
     """The fastest decoder that is correct for ``model``."""
-    # Exactly this ``forward``: a subclass with its own ``forward`` may compute something else.
-    llama = getattr(type(model), "forward", None) is LlamaForCausalLM.forward
-    kind = LlamaDecoder if llama else Decoder
+    kind = LlamaDecoder if plain_llama(model) else Decoder
     return kind(model, cache, prompt_mask, rows, max_new_tokens)
