@@ -269,7 +269,7 @@ def main() -> None:
         print(section)
         for name, value in result[section].items():
             print(f"  {name:40} {value:14.4g}")
-    print(f"{'with ' + result['versions']['threads'] + ' threads':32} {'bar':>8} {'measured':>9}")
+    print(f"{'threads: ' + result['versions']['threads']:32} {'bar':>8} {'measured':>9}")
     for row in result["bars"]:
         met = "met" if row["met"] else "not met"
         print(f"{row['ratio']:32} {row['bar']:>8} {row['measured']:9.2f}  {met}")

@@ -15,7 +15,10 @@ def llama(kv_heads: int = 2, bias: bool = False) -> LlamaForCausalLM:
         num_attention_heads=4, num_key_value_heads=kv_heads, initializer_range=0.3,
         attention_bias=bias, tie_word_embeddings=True,
     )  # fmt: skip
-    return LlamaForCausalLM(config).eval()
+    model = LlamaForCausalLM(config).eval()
+    for parameter in model.parameters():  # neither norms of 1 nor biases of 0
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
 
 
 def gpt2() -> GPT2LMHeadModel:
