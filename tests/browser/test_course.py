@@ -25,6 +25,7 @@ NOTEBOOKS = [
     "08_case_deepseek_r1",
     "09_case_kimi",
     "10_case_qwen3",
+    "11_scaling_up",
 ]
 # The line that a dashboard writes when a control is moved during a run.
 MARK = r"step\s+\d+:"
