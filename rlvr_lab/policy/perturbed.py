@@ -51,7 +51,7 @@ def rounded(policy: Policy, rounding: str) -> Policy:
 
     >>> from rlvr_lab.policy.loading import load_policy
     >>> sums = load_policy("sums", "cpu")
-    >>> gap = (rounded(sums, "fp8").model.lm_head.weight - sums.model.lm_head.weight).abs().max()
+    >>> gap = (rounded(sums, "fp8").model.lm_head.weight - sums.model.lm_head.weight.detach()).abs().max()
     >>> 0 < float(gap) < 0.1
     True
     """

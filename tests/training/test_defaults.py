@@ -100,7 +100,13 @@ CONFIGS = {
     },
 }
 FUNCTIONS = {
-    improve: {"temperature": 1.0, "updates": 1, "minibatches": 1, "max_norm": 1.0},
+    improve: {
+        "temperature": 1.0,
+        "updates": 1,
+        "minibatches": 1,
+        "max_norm": 1.0,
+        "weights": None,
+    },
     kl.adapted_kl_coef: {"rate": 0.1},
     supervised.encode_solutions: {"trained_from": 0},
     supervised.supervised_steps: {"batch_size": 128, "trained_from": 0},
