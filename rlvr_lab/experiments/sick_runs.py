@@ -27,6 +27,7 @@ from rlvr_lab.training.state import TrainState
 __all__ = [
     "CASES",
     "MUSEUM_CASES",
+    "MUSEUM_THRESHOLDS",
     "TESTED",
     "THRESHOLDS",
     "VARIANTS",
@@ -58,7 +59,10 @@ KEPT = {
 """What the records keep: what the rules read."""
 
 THRESHOLDS, TESTED = (1, 2), (3, 4, 5, 6)
-"""The seeds whose runs set the doctor's thresholds, and those that test them; both of ``data/runs/sick.json``."""
+"""The seeds of ``sick.json`` whose runs set the doctor's thresholds, and those that test them."""
+MUSEUM_THRESHOLDS = (1, 2, 4, 5)
+"""The same of the museum, whose seeds 1 to 3 are in ``museum.json`` and the others in ``sick_museum.json``; all other
+seeds test."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,10 @@ CASES: dict[str, Case] = {
         "the learning rate is ten thousand times too low",
     ),
     "no clip": Case(
-        replace(SOUND, learning_rate=1e-3, updates_per_batch=4, clip_low=1.0, clip_high=1e6),
+        replace(SOUND, learning_rate=1e-3, clip_low=1.0, clip_high=1e6),
         "healthy",
         "policy destroyed",
-        "four passes over each batch with a high learning rate, and no clip",
+        "a learning rate three times too high, and no clip",
     ),
     "sixteen passes": Case(
         replace(SOUND, updates_per_batch=16, learning_rate=1e-3),

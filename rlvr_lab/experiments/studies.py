@@ -23,7 +23,7 @@ from rlvr_lab.experiments.ppo_details import BASE, DETAILS, measure_details
 from rlvr_lab.experiments.qwen3.studies import QWEN3_STUDIES
 from rlvr_lab.experiments.r1.studies import R1_STUDIES
 from rlvr_lab.experiments.sick_runs import VARIANTS as SICK
-from rlvr_lab.experiments.sick_runs import measure_sick
+from rlvr_lab.experiments.sick_runs import measure_again, measure_sick
 from rlvr_lab.experiments.smollm2 import STUDY as SMOLLM2
 from rlvr_lab.experiments.stale import STUDY as STALE
 from rlvr_lab.experiments.study import Study
@@ -68,8 +68,8 @@ STUDIES = {
     "sick-museum": Study(
         "the museum with new seeds, for the run doctor",
         MUSEUM,
-        measure_museum,
-        5,
+        measure_again,
+        4,
         "sick_museum",
         first=4,
     ),

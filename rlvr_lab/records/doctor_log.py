@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy import ndarray
 
-__all__ = ["RunLog"]
+__all__ = ["LEVELS", "RunLog"]
 
 FIRST = 3
 """Records that count as the very beginning: the policy has hardly moved, and the mean of three is less noisy."""
@@ -51,13 +50,13 @@ class RunLog:
 
     # ---- columns
 
-    def column(self, name: str) -> Float[ndarray, " R"]:
-        """One metric over the records; NaN where it is unknown."""
+    def column(self, name: str) -> ndarray:
+        """One metric, [records]; NaN where it is unknown."""
         if name not in self._columns:
             self._columns[name] = self._read(name)
         return self._columns[name]
 
-    def _read(self, name: str) -> Float[ndarray, " R"]:
+    def _read(self, name: str) -> ndarray:
         if name == "kl_token" and not any("kl_token" in record for record in self.records):
             with np.errstate(divide="ignore", invalid="ignore"):
                 return self.column("kl") / self.column("length")

@@ -80,7 +80,7 @@ ANSWER_RULES = (
         "Raise the limit on new tokens until fewer than a few per cent are cut off; look for a second "
         "stop token that "
         "the trainer does not know.",
-        "TRL #5759; museum, exhibit 10",
+        "TRL #5759; the museum of broken runs",
         "The course's bases are never cut off in more than 5 % of the answers; at 15 % the longest "
         "chains earn nothing.",
         least=3,

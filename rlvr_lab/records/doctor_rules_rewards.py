@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from rlvr_lab.records.doctor_log import RunLog
+from rlvr_lab.records.doctor_log import LEVELS, RunLog
 from rlvr_lab.records.doctor_rule import Rule
 
 __all__ = ["REWARD_RULES"]
@@ -77,14 +77,16 @@ def only_form(log: RunLog) -> str | None:
 def aimless(log: RunLog) -> str | None:
     """The policy moves far, and nothing gets better."""
     far = log.late("kl_token")
-    if log.learned or far < 0.1 or np.nanmean(log.column("zero_spread")) > 0.9:
+    if far < 0.1 or np.nanmean(log.column("zero_spread")) > 0.9:
         return None
     if log.level is not None and log.best(log.level) > 0.9:
         return None
+    for name in log.goals:
+        gained = log.late(name) - log.early(name)
+        if gained >= 0.2 if name in LEVELS else log.rise(name) >= 4:
+            return None
     said = ", ".join(f"{name} {log.change(name)}" for name in log.goals)
-    return (
-        f"the KL to the reference is {far:.2g} nats per token at the end, and nothing rises: {said}"
-    )
+    return f"the KL to the reference is {far:.2g} nats per token at the end, and little is gained: {said}"
 
 
 def noise(log: RunLog) -> str | None:
@@ -116,7 +118,7 @@ REWARD_RULES = (
         "Grade a few answers by hand. A verifier that cannot parse the correct answer must fail, not "
         "pay; an exception "
         "must not become a reward.",
-        "museum, exhibit 3; notebook 06",
+        "the museum of broken runs; notebook 06",
         "Two answers of different worth in the whole run would break both limits.",
         least=5,
     ),
@@ -144,7 +146,7 @@ REWARD_RULES = (
         ("zero_spread",),
         pairs,
         "Take larger groups of fewer prompts: the same number of answers then has fewer silent groups.",
-        "museum, exhibit 9; notebook 07",
+        "the museum of broken runs; notebook 07",
         "A pair agrees with probability 1 − 2p(1 − p), at least one half; 0.4 leaves room for the "
         "noise of a batch.",
         least=5,
@@ -169,7 +171,7 @@ REWARD_RULES = (
         only_form,
         "Print a prompt exactly as the policy reads it (decoded token ids): the template may cut or "
         "hide the question.",
-        "museum, exhibit 11; open-r1 #474; TRL's chat template",
+        "the museum of broken runs; open-r1 #474; TRL's chat template",
         "Groups fall silent when all answers agree. If that pays, the reward has risen; at a pass rate "
         "above one half "
         "they may agree on the correct answer.",
@@ -181,6 +183,7 @@ REWARD_RULES = (
             "updates too large",
             "entropy collapse",
             "learning rate too high",
+            "policy destroyed",
             "groups of two",
             "other temperature",
             "answers no longer stop",
@@ -193,8 +196,10 @@ REWARD_RULES = (
         "Check that advantage i belongs to answer i (shuffling, gathering from several devices, "
         "reshaping by questions "
         "or by groups), and the sign of the loss.",
-        "museum, exhibit 13; notebook 06",
-        "At 0.1 nats per token a sound run on the sums has gained 0.2 of reward; a KL penalty keeps others below.",
+        "the museum of broken runs; notebook 06",
+        "At 0.1 nats per token a sound run on the sums has gained 0.2; a KL penalty keeps others "
+        "below. A run that wanders "
+        "may gain half of that by chance.",
         explained_by=(
             "constant reward",
             "other temperature",
@@ -202,13 +207,13 @@ REWARD_RULES = (
             "KL with the wrong sign",
             "updates too large",
             "learning rate too high",
+            "policy destroyed",
             "form without content",
             "answers cut off",
             "reward too rare",
             "incorrect answers grow",
             "answers no longer stop",
             "entropy collapse",
-            "length collapse",
             "groups of two",
         ),
     ),
