@@ -50,7 +50,6 @@ def plot_memory(result: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     for x, y, name, colour in ends:
-        ax.annotate(
-            name, (x, y), (6, 4), textcoords="offset points", color=dark(colour), fontsize=9
-        )
+        place = (6, -14 if name == WAYS["logits"][0] else 4)  # below the line that bends there
+        ax.annotate(name, (x, y), place, textcoords="offset points", color=dark(colour), fontsize=9)
     return ax
