@@ -74,6 +74,8 @@ class TwoDevices(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
+@torch.inference_mode(False)  # a tensor of that mode cannot be wrapped
+@torch.no_grad()
 def _run(func, args: Any, kwargs: dict[str, Any]) -> Any:
     name = func.overloadpacket.__name__
     tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
