@@ -159,6 +159,12 @@ ON_PURPOSE = [
         "pairs: nearly half of the groups are silent from the start; one run of five falls back to guessing",
     ),
     Sick(
+        "live/policy_gradient",
+        lambda run: run.config.baseline == "none" and run.config.prompts_per_step == 2,
+        {"policy destroyed"},
+        "32 answers per step without a baseline: one run of five falls from a pass rate of 0.41 to 0.05",
+    ),
+    Sick(
         "live/ppo",
         lambda run: run.config.gamma == 0.8,
         {"length collapse", "value model dead"},
