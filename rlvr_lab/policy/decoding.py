@@ -21,6 +21,9 @@ from rlvr_lab.policy.llama import fused, plain_llama, rms_norm, rotate
 
 __all__ = ["Decoder", "LlamaDecoder", "decoder_for"]
 
+SMALL = 2**18
+"""Weights of layers that are worth a joint copy; above, their product takes longer than what a copy saves."""
+
 
 class Decoder:
     """The general path: any causal language model, through its own ``forward``.
@@ -180,13 +183,16 @@ def _block(layers: list[Tensor], rows: int, max_new_tokens: int) -> Tensor:
     return block
 
 
-def _after(norm: torch.nn.Module, *layers: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
+def _after(norm: torch.nn.Module, *layers: torch.nn.Module) -> Callable[[Tensor], Tensor]:
     """The outputs of linear layers after a normalisation, side by side.
 
     W (w ⊙ y) = (W diag w) y: on a CPU, where a small model's time is the number of its operations, the
-    weights of the normalisation and of all layers become one matrix. A GPU keeps no second copy.
+    weights of the normalisation and of all layers become one matrix. A GPU or a large model keeps no second
+    copy, and a last layer that somebody has replaced is called as it is.
     """
-    if layers[0].weight.device.type != "cpu":
+    weights = [layer.weight for layer in layers if type(layer) is torch.nn.Linear]
+    small = sum(weight.numel() for weight in weights) <= SMALL
+    if not small or len(weights) < len(layers) or norm.weight.device.type != "cpu":
 
         def outputs(x: Tensor) -> Tensor:
             y = rms_norm(x, norm)
