@@ -68,9 +68,11 @@ def verify_number(text: str, answer: str, truncated: bool = False) -> Verdict:
         raise ValueError(f"answer: {answer[:80]!r} is no number that can be compared")
     if truncated:
         return Verdict("truncated")
-    if len(text) > MAX_CHARACTERS or text.count(ANSWER_MARK) > 1:
+    if len(text) > MAX_CHARACTERS:
         return Verdict("malformed")
-    _, mark, tail = text.partition(ANSWER_MARK)
+    _, mark, tail = text.partition(
+        ANSWER_MARK
+    )  # a second mark stays in the tail, which is then no number
     if not mark:
         return Verdict("no_answer")
     said = tail.strip(" \n")

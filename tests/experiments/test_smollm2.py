@@ -55,8 +55,11 @@ def test_a_seed_begins_with_the_model_that_was_loaded_and_not_with_the_last_ones
         loaded.append(chat_model())
         return loaded[-1]
 
-    runs = list(measure(2, {"swap": SMALL}, 5, load=load))
-    alone = list(measure(1, {"swap": SMALL}, 6, load=load))
+    # A reward that this model does earn: with none it would not move, and nothing would be tested.
+    moving = replace(SMALL, rewards={"random": 1.0}, group_size=4, learning_rate=1e-2)
+    runs = list(measure(2, {"swap": moving}, 5, load=load))
+    alone = list(measure(1, {"swap": moving}, 6, load=load))
+    assert runs[0].records[0]["entropy"] != runs[0].records[-1]["entropy"]
     assert len(loaded) == 2 and runs[1].records == alone[0].records
 
 
