@@ -5,6 +5,7 @@ float32: 16 bytes, as in ZeRO (arXiv:1910.02054, section 3.1), which counts floa
 split these evenly over the GPUs. Activations and KV cache belong to the answers of each GPU and are not split.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,8 @@ class GpuLoad:
         reference: whether a reference policy is kept (β > 0).
         checkpointing: store the input of each layer only, and one layer whole at a time.
         whole_logits: store the logits of all answer tokens and their gradient; TRL computes them in tiles.
+        gathered: whether the model is put together on each GPU to sample (TRL with ZeRO-3) and not layer by layer
+            (FSDP2).
         vllm: whether vLLM samples, with bfloat16 weights of its own, and not the model that is trained.
     """
 
@@ -65,6 +68,7 @@ class GpuLoad:
     reference: bool = True
     checkpointing: bool = True
     whole_logits: bool = False
+    gathered: bool = False
     vllm: bool = False
 
     def __post_init__(self) -> None:
@@ -91,7 +95,8 @@ def gpu_memory(model: PretrainedConfig, load: GpuLoad) -> dict[str, int]:
         weights, gradients: 4P/gpus each            optimiser: 8P/gpus         reference: 4P/gpus
         activations:   rows · tokens · a            checkpointing: rows · tokens · (2·L·d + a/L)
         logits:        rows · answer · V · 4 · 2    only where they are stored whole
-        sampler:       4P if the weights are split, as they are gathered for sampling;  2P for vLLM's copy
+        sampler:       2P for vLLM's copy, or where split weights are gathered whole, in bfloat16, to sample;
+                       otherwise, where they are split, 2 · (parameters outside the layers + one layer)
         KV cache:      sampled · tokens · 4 · L · d_kv
 
     ``tokens`` is prompt + answer, d_kv the width of the keys of one layer. Left out: the libraries' own
@@ -103,6 +108,8 @@ def gpu_memory(model: PretrainedConfig, load: GpuLoad) -> dict[str, int]:
     count, tokens = parameter_count(model), load.prompt + load.answer
     stored = stored_bytes(model, torch.bfloat16)
     layers, width = model.num_hidden_layers, model.hidden_size
+    whole = load.vllm or (load.gathered and load.gpus > 1)
+    part = _outside_and_one_layer(model) if load.gpus > 1 else 0
     per_token = stored.activations
     if load.checkpointing:
         per_token = 2 * layers * width + stored.activations // layers
@@ -113,9 +120,18 @@ def gpu_memory(model: PretrainedConfig, load: GpuLoad) -> dict[str, int]:
         "reference": 4 * count // load.gpus if load.reference else 0,
         "activations": load.rows * tokens * per_token,
         "logits": 2 * load.rows * load.answer * stored.logits if load.whole_logits else 0,
-        "sampler": 2 * count if load.vllm else 4 * count if load.gpus > 1 else 0,
+        "sampler": 2 * (count if whole else part),
         "KV cache": load.sampled * tokens * stored.cache,
     }
+
+
+def _outside_and_one_layer(model: PretrainedConfig) -> int:
+    """Parameters of the embedding, the last norm and the head, and of one layer."""
+    one = copy.deepcopy(model)
+    one.num_hidden_layers = 1
+    if getattr(one, "layer_types", None):
+        one.layer_types = one.layer_types[:1]
+    return parameter_count(one)
 
 
 def peak_memory(parts: dict[str, int]) -> int:
@@ -133,8 +149,9 @@ def memory_table() -> str:
     """GiB per GPU of the models in ``MODELS``, by engine, with the lengths and counts of ``GpuLoad``."""
     engines = {
         "1 GPU": GpuLoad(),
-        "8 GPUs, FSDP2 or ZeRO-3": GpuLoad(gpus=8),
-        "8 GPUs, and vLLM": GpuLoad(gpus=8, vllm=True),
+        "8 GPUs, FSDP2": GpuLoad(gpus=8),
+        "8 GPUs, ZeRO-3": GpuLoad(gpus=8, gathered=True),
+        "8 GPUs, FSDP2 and vLLM": GpuLoad(gpus=8, vllm=True),
     }
     lines = []
     for name, model in MODELS.items():

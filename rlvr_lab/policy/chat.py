@@ -48,12 +48,23 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
         return None
     talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
     _, _, after = tokenizer.apply_chat_template(talk, tokenize=False).rpartition(_MARK)
-    ids = tokenizer.encode(after.lstrip(), add_special_tokens=False)
-    return ids[0] if ids and ids[0] in tokenizer.all_special_ids else None
+    after = after.lstrip()
+    ids = tokenizer.encode(after, add_special_tokens=False)
+    # A tokenizer may read a marker that it does not know as padding: its text is then another one.
+    if not ids or not after.startswith(tokenizer.convert_ids_to_tokens(ids[0])):
+        return None
+    # Phi-3 marks the end of a turn as special in the vocabulary only, and not by a name such as eos_token.
+    added = tokenizer.added_tokens_decoder.get(ids[0])
+    special = ids[0] in tokenizer.all_special_ids or (added is not None and added.special)
+    return ids[0] if special else None
 
 
 def skips_template(tokenizer: PreTrainedTokenizerBase, prompt: str) -> bool:
-    """Whether ``prompt`` lacks the marker after which this chat model answers; False for other models."""
+    """Whether ``prompt`` lacks the marker after which this chat model answers; False for other models.
+
+    Some templates (Mistral's) write no marker for the answer: it begins after what closes the user's turn. Where a
+    template writes neither, nothing can be seen, and the answer is False.
+    """
     if not tokenizer.chat_template:
         return False
     talk = [{"role": "user", "content": _MARK}]
@@ -61,7 +72,10 @@ def skips_template(tokenizer: PreTrainedTokenizerBase, prompt: str) -> bool:
         tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=end)
         for end in (True, False)
     )
-    _, marked, after = prompt.rpartition(with_end.removeprefix(without).rstrip())
+    marker = with_end.removeprefix(without).rstrip() or with_end.rpartition(_MARK)[2].strip()
+    if not marker:
+        return False
+    _, marked, after = prompt.rpartition(marker)
     end = turn_end(tokenizer)
     # After the marker a template may open or skip a block of thoughts, but the answer's turn has not ended.
     return not marked or (end is not None and tokenizer.convert_ids_to_tokens(end) in after)

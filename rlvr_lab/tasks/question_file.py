@@ -30,14 +30,15 @@ def read_questions(path: Path) -> list[Problem]:
             question for the second time; and for a file without questions.
     """
     found: dict[str, Problem] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    # Not splitlines(): a question may hold U+2028 or U+0085, which JSON does not have to escape.
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
         if not line.strip():
             continue
         where = f"file: {path}, line {number}"
         try:
             given = json.loads(line)
             question, solution = given["question"], given["answer"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             raise ValueError(f"{where}: expected an object with question and answer") from None
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"{where}: the question is empty or no text")

@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +122,7 @@ def compare(seed: int, folder: Path) -> dict[str, float]:
         "two processes and one": float((two - one).norm() / moved),
         "one process and ours": float((one - us).norm() / moved),
     }
-    # AdamW takes a whole step where a gradient is nothing but rounding; plain steps do not.
+    found |= adamw_controls(adamw, folder)
     plain = replace(adamw, optimizer="sgd", learning_rate=0.02, max_grad_norm=None)
     for name, own in (
         ("one process and ours, plain gradient steps", TrlAdvantages.of(plain)),
@@ -129,6 +131,35 @@ def compare(seed: int, folder: Path) -> dict[str, float]:
         before, us, answers = ours(own)
         distance = (trl(plain, answers, folder) - us).norm() / (us - before).norm()
         found[name] = float(distance)
+    return found
+
+
+@contextmanager
+def damping(eps: float) -> Iterator[None]:
+    """AdamW with this epsilon in our loop and in TRL's; both ask for 1e-8."""
+    made = torch.optim.AdamW.__init__
+
+    def damped(self: Any, *given: Any, **named: Any) -> None:
+        made(self, *given, **named | {"eps": eps})
+
+    torch.optim.AdamW.__init__ = damped
+    try:
+        yield
+    finally:
+        torch.optim.AdamW.__init__ = made
+
+
+def adamw_controls(config: PolicyGradientConfig, folder: Path) -> dict[str, float]:
+    """AdamW takes a whole step where a gradient is nothing but rounding. A larger epsilon takes this away."""
+    found = {}
+    for name, own, eps in (
+        ("one process and ours, AdamW with epsilon 1e-5", TrlAdvantages.of(config), 1e-5),
+        ("one process and ours, our own std", config, 1e-8),
+    ):
+        with damping(eps):
+            before, us, answers = ours(own)
+            them = trl(config, answers, folder)
+        found[name] = float((them - us).norm() / (us - before).norm())
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rlvr_lab.machine.gpu_memory import memory_table
+from rlvr_lab.machine.scale_command import EPILOG
 from rlvr_lab.policy.data import data_folder
 
 ENGINES = data_folder() / "engines"
@@ -61,3 +62,10 @@ def test_trl_knows_the_arguments(name: str) -> None:
 def test_the_table_in_the_readme_is_computed() -> None:
     said = Path(ENGINES / "README.md").read_text("utf-8")
     assert memory_table() in said
+
+
+def test_the_help_starts_several_processes_by_files_that_exist() -> None:
+    """With ``--cpu --num_processes 2`` accelerate starts one, and the command stops."""
+    files = [word for word in EPILOG.split() if word.endswith(".yaml")]
+    assert len(files) == 3 and all((ENGINES / Path(file).name).is_file() for file in files)
+    assert "--num_processes" not in EPILOG

@@ -57,7 +57,10 @@ def test_what_splitting_checkpointing_vllm_and_no_reference_change() -> None:
     for name in ("weights", "gradients", "optimiser", "reference"):
         assert split[name] * 4 == plain[name]
     assert split["activations"] == plain["activations"] and split["KV cache"] == plain["KV cache"]
-    assert plain["sampler"] == 0 and split["sampler"] == 4 * COUNT
+    # FSDP2 gathers a layer (128 parameters) at a time, beside the embedding and the last norm; ZeRO-3 all of them.
+    assert plain["sampler"] == 0 and split["sampler"] == 2 * (40 + 4 + 128)
+    assert gpu_memory(TINY, GpuLoad(gpus=4, gathered=True))["sampler"] == 2 * COUNT
+    assert gpu_memory(TINY, GpuLoad(gathered=True))["sampler"] == 0
     assert gpu_memory(TINY, GpuLoad(gpus=4, vllm=True))["sampler"] == 2 * COUNT
     assert gpu_memory(TINY, GpuLoad(reference=False))["reference"] == 0
     per_token = 2 * 2 * 4 + (2 * (80 + 72) + 32) // 2
@@ -77,5 +80,5 @@ def test_a_count_below_one_is_refused() -> None:
 
 def test_the_table_has_a_row_for_each_model_and_engine() -> None:
     head, *rows = memory_table().splitlines()
-    assert len(rows) == 9 and head.split()[-1] == "peak"
+    assert len(rows) == 12 and head.split()[-1] == "peak"
     assert {len(row) for row in rows} == {len(head)}

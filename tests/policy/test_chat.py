@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 from rlvr_lab.policy.architecture import new_policy
 from rlvr_lab.policy.chat import chat_prompt, skips_template, turn_end
@@ -119,3 +119,35 @@ def test_a_skipped_template_is_seen():
         tokenizer, chat_prompt(tokenizer, ASKED) + "h\n\n"
     )  # no thoughts, please
     assert not skips_template(word_tokenizer(WORDS), "a\nb\nc?")  # no chat model: nothing to skip
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{% if m.role == 'user' %}<user>{{ m.content }}h{% else %}{{ m.content }}<eos>"
+        "{% endif %}{% endfor %}",  # Mistral's way: what closes the question opens the answer
+        PLAIN.replace("{% if add_generation_prompt %}<bot>{% endif %}", "<bot>"),  # always asks
+    ],
+)
+def test_a_template_without_a_marker_for_the_answer(template):
+    tokenizer = chat_tokenizer(template)
+    assert skips_template(tokenizer, "a\nb\nc?")
+    assert not skips_template(tokenizer, chat_prompt(tokenizer, ASKED))
+
+
+def test_where_nothing_marks_the_answer_nothing_is_seen():
+    tokenizer = chat_tokenizer("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert not skips_template(tokenizer, "c?")
+
+
+def test_a_marker_that_the_tokenizer_reads_as_padding_is_no_end():
+    assert turn_end(chat_tokenizer(PLAIN.replace("<end>", "<over>"))) is None
+
+
+def test_an_end_that_is_special_without_a_name():
+    """Phi-3's ``<|end|>`` is marked in the vocabulary and stands in no list of named tokens."""
+    tokenizer = word_tokenizer(WORDS)
+    tokenizer.add_tokens([AddedToken("<end>", special=True)])
+    tokenizer.chat_template = PLAIN
+    assert WORDS.index("<end>") not in tokenizer.all_special_ids
+    assert turn_end(tokenizer) == WORDS.index("<end>")

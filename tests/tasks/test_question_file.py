@@ -18,7 +18,9 @@ def written(tmp_path):
 
     def write(*lines):
         path = tmp_path / "questions.jsonl"
-        path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines))
+        path.write_text(
+            "\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), "utf-8"
+        )
         return path
 
     return write
@@ -35,9 +37,18 @@ def test_a_good_file(written):
     ]
 
 
+def test_a_line_ends_at_a_line_feed_only(written):
+    """JSON may hold U+2028 and U+0085 as they are, where Python also ends a line."""
+    asked = "6 times\u20287,\x85or so?"
+    path = written(json.dumps({**GOOD, "question": asked}, ensure_ascii=False))
+    assert read_questions(path) == [Problem(asked, "42")]
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [
+        ("[" * 100_000, "expected an object"),
+        ('{"question": "a", "answer": ' + "9" * 5000 + "}", "expected an object"),
         ("{", "expected an object"),
         ("[1, 2]", "expected an object"),
         ("null", "expected an object"),
