@@ -28,7 +28,7 @@ class RunLog:
     records have ``kl`` (per answer) and ``length``.
 
     Raises:
-        ValueError: when a record has no step.
+        ValueError: when a record has no step, or one that is no number.
 
     >>> log = RunLog([{"step": 1, "kl": 1.0, "length": 4}, {"step": 2, "kl": 4.0, "length": 8}])
     >>> log.column("kl_token").tolist(), log.has("loss"), log.settings
@@ -38,8 +38,8 @@ class RunLog:
     def __init__(
         self, records: Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None = None
     ) -> None:
-        if not all("step" in record for record in records):
-            raise ValueError("records: each record needs a step")
+        if not all(math.isfinite(_number(record.get("step"))) for record in records):
+            raise ValueError("records: each record needs a step, a number")
         self.records = records
         self.settings = dict(settings or {})
         self.steps = [int(record["step"]) for record in records]
@@ -63,9 +63,11 @@ class RunLog:
         return np.array([_number(record.get(name)) for record in self.records])
 
     def has(self, name: str) -> bool:
-        """Whether the metric is known in at least half of the records, and in one at least."""
-        known = int(np.isfinite(self.column(name)).sum())
-        return known > 0 and 2 * known >= len(self)
+        """Whether the metric is known in at least half of the records, also at the beginning and at the end."""
+        known = np.isfinite(self.column(name))
+        # A comparison with NaN is False, so a rule would take an unknown end for a bad one.
+        ends = known[:FIRST].any() and known[-self.window :].any()
+        return bool(ends) and 2 * int(known.sum()) >= len(self)
 
     @property
     def level(self) -> str | None:

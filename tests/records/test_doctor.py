@@ -395,6 +395,32 @@ def test_an_empty_run_is_no_news_and_a_record_without_step_is_refused() -> None:
     assert diagnose([]) == []
     with pytest.raises(ValueError, match="records: each record needs a step"):
         diagnose([{"loss": 1.0}])
+    for step in (None, math.nan, "one"):
+        with pytest.raises(ValueError, match="records: each record needs a step, a number"):
+            diagnose([{"step": step, "loss": 1.0}])
+
+
+@pytest.mark.parametrize("lost", [slice(0, 20), slice(20, 40)], ids=["first half", "last half"])
+@pytest.mark.parametrize("metric", ["truncated", "clip_fraction", "pass_rate", "entropy", "kl"])
+def test_a_metric_that_is_unknown_at_one_end_is_no_illness(metric: str, lost: slice) -> None:
+    """A comparison with NaN is False, which is what a rule that looks for the healthy case first takes for ill."""
+    (run,) = runs_in("sums_grpo_seed0")
+    records = [dict(record) for record in run.records]
+    for record in records[lost]:
+        record[metric] = None
+    assert illnesses(diagnose(records, run.config)) == []
+    assert not any("nan" in finding.evidence for finding in diagnose(records, run.config))
+
+
+def test_a_policy_that_learns_at_a_small_kl_does_move() -> None:
+    """A model with billions of weights gains at a KL that is nothing to a tiny one."""
+    flat = [
+        {"step": k, "kl_token": 1e-5 * k, "grad_norm": 0.1, "reward": 0.3 + 0.01 * (k % 3)}
+        for k in range(1, 41)
+    ]
+    assert [one.rule for one in illnesses(diagnose(flat))] == ["policy does not move"]
+    rising = [{**record, "reward": record["reward"] + 0.004 * record["step"]} for record in flat]
+    assert illnesses(diagnose(rising)) == []
 
 
 # ------------------------------------------------------------------------------------------ logs made up
