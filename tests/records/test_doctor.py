@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from rlvr_lab.experiments.doctor_trials import trials
 from rlvr_lab.experiments.museum import VARIANTS as MUSEUM
 from rlvr_lab.experiments.sick_runs import (
     CASES,
@@ -99,6 +100,18 @@ def test_a_healthy_neighbour_is_left_alone(variant: str) -> None:
 @pytest.mark.parametrize("variant", ["healthy", "healthy, with a KL", "exhibit 6"])
 def test_a_healthy_exhibit_is_left_alone(variant: str) -> None:
     assert set(map(tuple, found()[f"museum: {variant}"].values())) == {()}
+
+
+def test_no_trial_is_counted_twice() -> None:
+    """The museum's healthy run is trained as that of ``sick``: with one seed they are one run."""
+    kept = trials()
+    assert len({(one.variant, one.run.config.seed) for one in kept}) == len(kept)
+    lengths = [
+        tuple(float(f"{record['length']:.3g}") for record in one.run.records)
+        for one in kept
+        if one.rule is None
+    ]
+    assert len(set(lengths)) == len(lengths) == 19
 
 
 def test_every_illness_has_a_recorded_run() -> None:
