@@ -3,12 +3,13 @@
 The backward pass needs numbers of the forward pass: for every token and layer the inputs of the matrix
 products, the normalised states and what enters the activation function. They add up to
 
-    bytes = tokens · layers · (s·(4d + 4f) + 4·(4d + heads))  +  (P + T) · rows · layers · 2s·d_kv
+    bytes = tokens · (layers · (s·(4d + 4f) + 4·(4d + heads)) + 8d)  +  keys · layers · 2s·d_kv
 
 with width d, MLP width f, s bytes per number and d_kv the width of the keys of one layer. The first term
-is counted for prompts and answers, the second is the keys and values that every answer attends to. All of
-it is linear in N·G·T. If it exceeds a limit, the rows are split into parts; only one part is stored at a
-time, and each is computed a second time in the backward pass.
+is counted for prompts and answers, the second is the keys and values: of each of the N prompts, and P + T
+for every answer, which attends to them. All of it grows linearly with N. If it exceeds a limit, the rows
+are split into parts; only one part is stored at a time, and each is computed a second time in the backward
+pass.
 """
 
 from collections.abc import Sequence

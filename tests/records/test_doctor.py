@@ -1,7 +1,7 @@
 """The run doctor: every sick run is named, no healthy one is, and every rule says what it needs.
 
 Thresholds were set on seeds 1 and 2 of ``sick.json``, on seeds 1, 2, 4 and 5 of the museum, and so that the healthy
-recordings of the course pass. Tested here are the other seeds of both, which nobody had looked at.
+recordings of the course pass. Tested here are the other seeds of both, which set none.
 """
 
 import math
