@@ -17,7 +17,9 @@ for name in MODULES:
     module = importlib.import_module(f"tests.reference.{name}")
     for kind, configs in getattr(module, "GRID", {}).items():
         GRIDS.setdefault(kind, []).extend(configs)
-FIELDS = [(kind, field) for kind in GRIDS for field in fields(kind)]
+# Equations are compared in float64. What bfloat16 changes is tested in ``tests/training/test_dtype.py``.
+ROUNDED = "dtype"
+FIELDS = [(kind, field) for kind in GRIDS for field in fields(kind) if field.name != ROUNDED]
 NAMES = [f"{kind.__name__}.{field.name}" for kind, field in FIELDS]
 
 
@@ -42,7 +44,7 @@ def test_every_two_choices_of_a_policy_gradient_meet() -> None:
     choices = {
         f.name: get_args(f.type)
         for f in fields(PolicyGradientConfig)
-        if get_origin(f.type) is Literal
+        if get_origin(f.type) is Literal and f.name != ROUNDED
     }
     assert len(choices) == 6
     for one, other in combinations(choices, 2):

@@ -130,7 +130,7 @@ def test_weights_of_rewards_are_finite(weight) -> None:
     RolloutConfig(rewards={"accuracy": -1.0, "format": 0.0, "truncation": 1e9 - 0.5})
 
 
-FIXED = ("steps", "seed", "world", "world_options", "base", "device")
+FIXED = ("steps", "seed", "world", "world_options", "base", "device", "dtype")
 
 
 def test_what_a_live_change_must_leave_alone() -> None:
