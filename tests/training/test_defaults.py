@@ -25,6 +25,7 @@ ROLLOUTS = {
     "top_p": 1.0,
     "rewards": {"accuracy": 1.0, "format": 0.1},
     "device": "auto",
+    "dtype": "float32",
 }
 CONFIGS = {
     PolicyGradientConfig: {
@@ -118,6 +119,7 @@ FUNCTIONS = {
         "learning_rate": 2e-3,
         "hidden": 48,
         "device": "auto",
+        "dtype": "float32",
     },
     reward_models.fit_proxy: {
         "steps": 400,
