@@ -119,7 +119,6 @@ FUNCTIONS = {
         "learning_rate": 2e-3,
         "hidden": 48,
         "device": "auto",
-        "dtype": "float32",
     },
     reward_models.fit_proxy: {
         "steps": 400,
