@@ -253,7 +253,7 @@ def but(**other):
 def enumerates(kind, p, q, n, b, cap):
     """Right for every length that it survives."""
     total = 0.0
-    for answer in itertools.product((1, 0), repeat=n):
+    for answer in list(itertools.product((1, 0), repeat=n)):
         k = sum(answer)
         chance = q**k * (1 - q) ** (n - k)
         a, c = p / q, (1 - p) / (1 - q)
