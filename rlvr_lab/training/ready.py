@@ -1,7 +1,7 @@
 """Ready configurations for pretrained models on a GPU: values to start from, under names for ``--preset``.
 
-The learning rate and the shape of a batch follow published runs of this size (verl's quickstart trains Qwen2.5-0.5B on
-GSM8K with 1e-6). None of the three has been trained in this course, which has no GPU: what is tested is that they
+The learning rate and the shape of a batch follow published runs of this size (verl's quickstart trains Qwen2.5-0.5B
+on GSM8K with 1e-6). None of the three has been trained in this course, which has no GPU: what is tested is that they
 are accepted, what they need is computed by ``experiments.pretrained``, and their speed is not measured.
 
 The weights are float32. In bfloat16 a step of 1e-6 would be lost to rounding (see ``RolloutConfig.dtype``).
