@@ -63,7 +63,7 @@ class Needs(NamedTuple):
 
     @property
     def least(self) -> int:
-        """The states and the larger of the two parts that take turns. Libraries often need 10–30 % more."""
+        """The states and the larger of the two parts that take turns. What libraries add is not counted."""
         return self.states + max(self.cache, self.group)
 
 

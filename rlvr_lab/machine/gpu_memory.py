@@ -100,7 +100,7 @@ def gpu_memory(model: PretrainedConfig, load: GpuLoad) -> dict[str, int]:
         KV cache:      sampled · tokens · 4 · L · d_kv
 
     ``tokens`` is prompt + answer, d_kv the width of the keys of one layer. Left out: the libraries' own
-    memory, and free memory in pieces that are too small; together often 10–30 % more.
+    memory, and free memory in pieces that are too small: a real run needs more.
 
     Raises:
         ValueError: when a count is below 1.

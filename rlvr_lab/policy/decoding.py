@@ -62,9 +62,13 @@ class Decoder:
             self.seen, self.position = self.seen[parent], self.position[parent]
             self.cache.batch_select_indices(parent)
         self.seen = torch.cat([self.seen, self.seen.new_ones(len(token), 1)], dim=1)
+        return self._forward(token, self.seen.long())
+
+    def _forward(self, token: Tensor, mask: Tensor) -> Tensor:
+        """One more token in each row, read by the model's own ``forward``."""
         output = self.model(
             input_ids=token[:, None],
-            attention_mask=self.seen.long(),
+            attention_mask=mask,
             position_ids=self.position[:, None],
             past_key_values=self.cache,
             use_cache=True,

@@ -50,15 +50,7 @@ class StaticDecoder(Decoder):
             dtype = self.model.dtype
             hidden = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
             mask = hidden[:, None, None]
-        output = self.model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=self.position[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        self.position = self.position + 1
-        return output.logits[:, -1]
+        return self._forward(token, mask)
 
 
 class StaticLlamaDecoder(LlamaDecoder):
