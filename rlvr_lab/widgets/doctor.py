@@ -6,7 +6,7 @@ from typing import Any
 
 from rlvr_lab.pictures.style import COLOURS
 from rlvr_lab.records.doctor import diagnose, illnesses
-from rlvr_lab.records.doctor_rule import Finding
+from rlvr_lab.records.doctor_rule import Finding, Rule
 from rlvr_lab.training.config import RunConfig
 
 __all__ = ["diagnosis_html", "findings_html"]
@@ -16,6 +16,7 @@ Record = Mapping[str, Any]
 LEAST = 3
 """Records before the doctor speaks."""
 QUIET = "The doctor finds nothing."
+EARLY = f"The doctor finds nothing yet. Most of its rules need {Rule.least} records."
 
 
 def diagnosis_html(records: Sequence[Record], config: RunConfig) -> str:
@@ -26,19 +27,20 @@ def diagnosis_html(records: Sequence[Record], config: RunConfig) -> str:
     if len(records) < LEAST:
         return ""
     try:
-        return findings_html(diagnose(records, config))
+        quiet = QUIET if len(records) >= Rule.least else EARLY
+        return findings_html(diagnose(records, config), quiet)
     except Exception as error:  # a metric of a learner's own algorithm may hold anything
         return _headline(f"The doctor could not read this run ({error}).")
 
 
-def findings_html(findings: Sequence[Finding]) -> str:
-    """Findings as a list: illnesses with evidence and remedy; notes folded away.
+def findings_html(findings: Sequence[Finding], quiet: str = QUIET) -> str:
+    """Findings as a list: illnesses with evidence and remedy, or ``quiet``; notes folded away.
 
     The headline is a live region, so a screen reader hears a new illness, and not each change of a number.
     """
     ill = illnesses(findings)
     names = ", ".join(one.rule for one in ill)
-    told = _headline(f"The doctor finds: {names}." if ill else QUIET)
+    told = _headline(f"The doctor finds: {names}." if ill else quiet)
     if ill:
         told += _list(ill)
     if notes := [one for one in findings if one.severity == "note"]:

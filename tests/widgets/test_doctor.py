@@ -1,8 +1,7 @@
-"""The doctor under a dashboard: a list that a screen reader can follow, quiet when all is well, and fast."""
+"""The doctor under a dashboard: a list that a screen reader can follow, quiet when all is well."""
 
 import html
 import re
-import time
 
 import pytest
 
@@ -36,7 +35,11 @@ def test_a_sick_run_is_named_with_evidence_and_remedy() -> None:
 def test_it_waits_for_the_third_record_and_never_raises(monkeypatch) -> None:
     (run,) = recorded("sums_grpo_seed0").runs
     assert diagnosis_html(run.records[:2], run.config) == ""
-    assert diagnosis_html(run.records[:3], run.config) != ""
+    for count in (3, 9):
+        assert "finds nothing yet. Most of its rules need 10 records." in diagnosis_html(
+            run.records[:count], run.config
+        )
+    assert "The doctor finds nothing." in diagnosis_html(run.records[:10], run.config)
 
     def fails(*_: object) -> None:
         raise TypeError("a <metric> of its own")
@@ -50,23 +53,6 @@ def test_what_comes_from_a_record_is_escaped() -> None:
     one = Finding("<b>", "illness", "<i> is nan", "<u>", "<s>")
     page = findings_html([one])
     assert not re.search("<(b|i|u|s)>", page)
-
-
-def test_one_look_takes_less_than_ten_milliseconds() -> None:
-    run = max(recorded("grpo_kl").runs, key=lambda run: len(run.records))
-    diagnosis_html(run.records, run.config)
-    best = min(_seconds(run) for _ in range(20))
-    assert best < 0.010 * SLOWER
-
-
-SLOWER = 3
-"""The tests check the types of every call; a dashboard does not."""
-
-
-def _seconds(run) -> float:
-    started = time.perf_counter()
-    diagnosis_html(run.records, run.config)
-    return time.perf_counter() - started
 
 
 @pytest.fixture
